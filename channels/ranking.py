@@ -1,0 +1,97 @@
+"""Rankings: order, competition ranks, scores as people read them, and the digest of a view. Pure."""
+
+from collections.abc import Iterable
+from zlib import crc32
+
+from msgspec import Struct
+
+
+class Row(Struct, frozen=True, gc=False):
+    """An item's standing.
+
+    `points` are hundredths of a vote; `before` is its rank an hour ago, None where it had none.
+    """
+
+    item: str
+    rank: int
+    points: int
+    up: int
+    down: int
+    before: int | None
+
+    @property
+    def movement(self) -> int | None:
+        """Places won (positive) or lost in an hour, None where the item had no rank then."""
+        return None if self.before is None else self.before - self.rank
+
+
+class View(Struct, frozen=True):
+    """What a viewer of a board is shown, in state (epoch, version).
+
+    `rows` are by item, in ranking order. `total` counts the board's items. `digest` is the contract's
+    checksum of the rows. In a `top` view the rows are the first of the ranking, so that their ranks follow
+    from their order.
+    """
+
+    epoch: str
+    version: int
+    total: int
+    rows: dict[str, Row]
+    digest: int
+    top: bool
+
+    @classmethod
+    def of(cls, epoch: str, version: int, total: int, rows: Iterable[Row], *, top: bool = True) -> "View":
+        """A view of rows that stand in ranking order and carry their ranks."""
+        by_item = {row.item: row for row in rows}
+        return cls(epoch, version, total, by_item, digest(by_item.values()), top)
+
+
+def order_key(row: Row) -> tuple[int, str]:
+    """Sorts rows as every ranking is sorted: points descending, then item id ascending by code point."""
+    return -row.points, row.item
+
+
+def rank_rows(rows: Iterable[Row]) -> list[Row]:
+    """The rows of a whole ranking, or of its top, sorted and with standard competition ranks (1, 1, 3)."""
+    ranked = []
+    rank, points = 0, None
+    for place, row in enumerate(sorted(rows, key=order_key), 1):
+        if row.points != points:
+            rank, points = place, row.points
+        stands = row.rank == rank
+        ranked.append(row if stands else Row(row.item, rank, row.points, row.up, row.down, row.before))
+    return ranked
+
+
+def score_of(points: int) -> int | float:
+    """The score as it goes on the wire: an int where it is whole, else the float nearest to it.
+
+    Exact to the hundredth up to 10**13 votes, whose digits a double can hold.
+    """
+    return points / 100 if points % 100 else points // 100
+
+
+def points_of(score: float) -> int:
+    """The hundredths that a score on the wire stands for."""
+    return score * 100 if isinstance(score, int) else round(score * 100)
+
+
+def score_text(points: int) -> str:
+    """The score in shortest decimal form: 12, 12.5, -0.05."""
+    if points % 100 == 0:
+        return str(points // 100)
+    if -(10**15) < points < 10**15:
+        # Fifteen digits survive a double, and Python writes the shortest form that does.
+        return repr(points / 100)
+    whole, part = divmod(abs(points), 100)
+    return f"{'-' if points < 0 else ''}{whole}.{part:02d}".rstrip("0")
+
+
+def digest(rows: Iterable[Row]) -> int:
+    """CRC-32 (zlib) of the lines `item:score` in the order given, joined by newlines. 0 for no rows."""
+    lines = [
+        f"{row.item}:{row.points // 100}" if row.points % 100 == 0 else f"{row.item}:{score_text(row.points)}"
+        for row in rows
+    ]
+    return crc32("\n".join(lines).encode())
