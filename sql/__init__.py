@@ -1,0 +1,1 @@
+"""Migrations and named queries, as package data."""

@@ -1,0 +1,93 @@
+-- name: flushed_seq(shard)$
+-- The last seq of a shard that the archive has, null where the shard is new.
+select seq from flush_positions where shard = :shard;
+
+-- name: begin_position(shard)!
+-- Makes sure that the shard has a position.
+insert into flush_positions (shard, seq) values (:shard, 0) on conflict do nothing;
+
+-- name: move_position(seq, shard, expected)$
+-- Moves a shard's position on, if it is where it was thought to be; answers the new seq or nothing.
+update flush_positions set seq = :seq, flushed_at = now() where shard = :shard and seq = :expected returning seq;
+
+-- name: stage_events()!
+-- Where a batch of events waits inside its transaction; it never reaches the disk.
+create temporary table if not exists staged_events (like vote_events) on commit delete rows;
+
+-- name: append_events()!
+-- Staged events into the log table.
+insert into vote_events select * from staged_events;
+
+-- name: upsert_ballots()!
+-- The last state of every ballot that the staged events touch.
+insert into votes (agent_id, board_id, item_id, value, weight, seq, voted_at, comment)
+select agent_id, board_id, item_id, value, weight, seq, at, comment
+from (select distinct on (agent_id, board_id, item_id) * from staged_events
+      order by agent_id, board_id, item_id, seq desc) latest
+where value is not null
+on conflict (agent_id, board_id, item_id) do update
+set value = excluded.value, weight = excluded.weight, seq = excluded.seq, voted_at = excluded.voted_at,
+    comment = excluded.comment;
+
+-- name: delete_ballots()!
+-- Ballots whose last staged event retracted them.
+delete from votes v
+using (select distinct on (agent_id, board_id, item_id) agent_id, board_id, item_id, value from staged_events
+       order by agent_id, board_id, item_id, seq desc) latest
+where latest.value is null and v.agent_id = latest.agent_id and v.board_id = latest.board_id
+  and v.item_id = latest.item_id;
+
+-- name: add_counts()!
+-- What the staged events add to their items' counts.
+update board_items b
+set up_votes = b.up_votes + s.up, down_votes = b.down_votes + s.down, points = b.points + s.points
+from (select board_id, item_id, sum(points) as points,
+             sum((coalesce(value, 0) > 0)::int - (coalesce(previous, 0) > 0)::int) as up,
+             sum((coalesce(value, 0) < 0)::int - (coalesce(previous, 0) < 0)::int) as down
+      from staged_events group by board_id, item_id) s
+where b.board_id = s.board_id and b.item_id = s.item_id;
+
+-- name: recount(boards, days, weeks, months, shown, shard, seq, since)
+-- Every item of a shard's boards: its counts as they are kept, and recomputed from its events from a moment on, up
+-- to a seq. trending: each event decayed by a half-life of six hours to the moment that its board is shown as of.
+select bi.board_id, i.id, i.item_type, i.item_id, i.title, i.artist, bi.up_votes, bi.down_votes, bi.points,
+       coalesce(e.up, 0) as up, coalesce(e.down, 0) as down, coalesce(e.moved, 0) as moved,
+       coalesce(e.day, 0) as day, coalesce(e.week, 0) as week, coalesce(e.month, 0) as month,
+       coalesce(e.trending, 0) as trending
+from board_items bi
+join items i on i.id = bi.item_id
+join unnest(:boards::int[], :days::timestamptz[], :weeks::timestamptz[], :months::timestamptz[],
+            :shown::timestamptz[]) as w (board_id, day, week, month, shown) on w.board_id = bi.board_id
+left join (
+    select board_id, item_id,
+           sum((coalesce(value, 0) > 0)::int - (coalesce(previous, 0) > 0)::int)::bigint as up,
+           sum((coalesce(value, 0) < 0)::int - (coalesce(previous, 0) < 0)::int)::bigint as down,
+           sum(points)::bigint as moved,
+           coalesce(sum(points) filter (where at >= day), 0)::bigint as day,
+           coalesce(sum(points) filter (where at >= week), 0)::bigint as week,
+           coalesce(sum(points) filter (where at >= month), 0)::bigint as month,
+           sum(points * power(2.0::double precision,
+               greatest(extract(epoch from at - shown)::double precision / 21600.0, -1000))) as trending
+    from vote_events
+    join unnest(:boards::int[], :days::timestamptz[], :weeks::timestamptz[], :months::timestamptz[],
+                :shown::timestamptz[]) as p (board, day, week, month, shown) on p.board = board_id
+    where shard = :shard and seq <= :seq and at >= :since
+    group by board_id, item_id
+) e on e.board_id = bi.board_id and e.item_id = bi.item_id
+order by bi.board_id, i.item_id;
+
+-- name: ballots_of_shard(boards)
+-- Ballots as they stand on some boards, a row an agent and board.
+select v.board_id, v.agent_id, array_agg(v.item_id) as items, array_agg(v.value) as ballot_values,
+       array_agg(v.weight) as weights
+from votes v
+where v.board_id = any(:boards::int[])
+group by v.agent_id, v.board_id
+order by v.agent_id, v.board_id;
+
+-- name: quotas_used(shard, since)
+-- Votes that agents have used since a moment.
+select e.agent_id, count(*)::int as used
+from vote_events e
+where e.shard = :shard and e.at >= :since and e.value is not null
+group by e.agent_id;

@@ -1,0 +1,1 @@
+"""Live scores, the log of votes, the flusher and the archive."""

@@ -1,0 +1,178 @@
+"""The archive: PostgreSQL, through asyncpg. The only module that knows the driver.
+
+What is asked of it stands in `sql/queries/`; who asks what, in `directory`, `catalogue`, `boards` and
+`ledger`. Times out instead of waiting for ever, and makes of the driver's exceptions the package's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from importlib.resources import as_file, files
+from typing import Any, Final, Self, TypeVar
+
+import aiosql
+import asyncpg
+import msgspec
+
+from storage.errors import ArchiveUnavailable, Exists
+
+COMMAND_TIMEOUT: Final = 30.0
+CONNECT_TIMEOUT: Final = 5.0
+CHANNEL: Final = "plaudit"
+LOCK_SPACE: Final = 0x506C61  # "Pla": keeps our advisory locks apart from other programs'
+
+_T = TypeVar("_T")
+
+# The threshold is what a search forgives: with it two letters changed places in a word of five still match.
+_SESSION_SETTINGS: Final = {
+    "application_name": "plaudit",
+    "timezone": "UTC",
+    "pg_trgm.word_similarity_threshold": "0.3",
+}
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+Record = asyncpg.Record
+
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InternalServerError,
+    OSError,
+    TimeoutError,
+)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        raise Exists(error.detail or str(error)) from error
+    except _AWAY as error:
+        raise ArchiveUnavailable(f"PostgreSQL does not answer: {str(error) or type(error).__name__}") from error
+
+
+def _load_queries() -> Any:
+    with as_file(files("sql") / "queries") as folder:
+        return aiosql.from_path(folder, "asyncpg")
+
+
+class Archive:
+    """A pool of connections and the named queries.
+
+    Use as an async context manager. Calls raise ArchiveUnavailable where the server is away, and Exists
+    where something unique is there already.
+    """
+
+    def __init__(self, url: str, *, connections: int = 8) -> None:
+        self.url = url
+        self.queries: Any = _load_queries()
+        self._connections = connections
+        self._pool: asyncpg.Pool | None = None
+
+    async def __aenter__(self) -> Self:
+        with _translated():
+            self._pool = await asyncpg.create_pool(
+                self.url,
+                min_size=1,
+                max_size=self._connections,
+                command_timeout=COMMAND_TIMEOUT,
+                timeout=CONNECT_TIMEOUT,
+                server_settings=_SESSION_SETTINGS,
+            )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._pool is not None:
+            try:
+                await asyncio.wait_for(self._pool.close(), CONNECT_TIMEOUT)
+            except (TimeoutError, *_AWAY):
+                self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection of the pool, each statement its own transaction."""
+        assert self._pool is not None
+        with _translated():
+            async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection of the pool inside a transaction: all that is done with it stands or nothing does."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def ping(self) -> None:
+        """Returns when the server answers."""
+        async with self.connection() as connection:
+            await connection.execute("select 1", timeout=CONNECT_TIMEOUT)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """A connection outside the pool, for locks and listening, closed at the end."""
+        with _translated():
+            connection = await asyncpg.connect(
+                self.url,
+                command_timeout=COMMAND_TIMEOUT,
+                timeout=CONNECT_TIMEOUT,
+                server_settings=_SESSION_SETTINGS,
+            )
+            try:
+                yield connection
+            finally:
+                await _closed(connection)
+
+    @asynccontextmanager
+    async def listen(self, heard: Callable[[str], None]) -> AsyncIterator[asyncio.Event]:
+        """Calls `heard` with each message that a server sends with `notify`, while the body runs.
+
+        Yields an event that is set when the connection is lost, after which messages are missed.
+        """
+        lost = asyncio.Event()
+        async with self.session() as connection:
+            connection.add_termination_listener(lambda _: lost.set())
+            await connection.add_listener(CHANNEL, lambda *call: heard(str(call[3])))
+            yield lost
+
+
+async def _closed(connection: Connection) -> None:
+    with contextlib.suppress(*_AWAY):
+        await connection.close(timeout=1.0)
+
+
+async def try_lock(connection: Connection, purpose: int, shard: int) -> bool:
+    """Takes a lock that lasts as long as the connection, if nobody holds it."""
+    return bool(await connection.fetchval("select pg_try_advisory_lock($1, $2)", LOCK_SPACE + purpose, shard))
+
+
+async def lock(connection: Connection, purpose: int, shard: int) -> None:
+    """Waits for a lock that lasts as long as the connection."""
+    await connection.execute("select pg_advisory_lock($1, $2)", LOCK_SPACE + purpose, shard)
+
+
+async def copy_rows(connection: Connection, table: str, rows: Iterable[bytes]) -> None:
+    """Streams rows that are in the binary COPY format already, without head and tail."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield _COPY_HEAD
+        for part in rows:
+            yield part
+        yield _COPY_TAIL
+
+    await connection.copy_to_table(table, source=stream(), format="binary")
+
+
+# https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format": signature, flags, length of extension.
+_COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+_COPY_TAIL: Final = b"\xff\xff"
+
+
+def as_struct(kind: type[_T], record: Record) -> _T:
+    """A record as a plain struct with the same field names."""
+    return msgspec.convert(dict(record), kind)

@@ -1,0 +1,294 @@
+"""Group commit: votes wait for nothing but the batches in flight.
+
+While one or two batches are being applied, whatever arrives becomes the next one. There is no timer,
+so a lone vote pays no delay; under load batches grow by themselves, and with them the throughput.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import structlog
+
+from storage import scripts
+from storage.calendar import periods_at
+from storage.errors import StaleStore, StorageError, StoreUnavailable
+from storage.types import Known, Outcome, Status, Vote
+
+BATCH_LIMIT: Final = 1000
+"""Votes in one batch at most: a script should not hold the store for longer than some milliseconds."""
+
+IN_FLIGHT: Final = 2
+"""Batches sent before the first is answered: the store works on one while the next is on its way."""
+
+REFUSE_AFTER: Final = 1.0
+"""Seconds that the store may be away before waiting votes are refused."""
+
+GIVE_UP_AFTER: Final = 8.0
+"""Seconds after which a batch that was sent, and may have been applied, is answered as refused."""
+
+_BACKOFF: Final = (0.02, 0.05, 0.1, 0.2, 0.5)
+_STATUSES: Final = tuple(Status)
+_WIDTH: Final = 7
+
+Reply = Callable[[Outcome], None]
+OnBatch = Callable[[list[Outcome], float], None]
+
+log = structlog.get_logger(__name__)
+
+
+class Pipe(Protocol):
+    """The ordered way to a shard of the live store: `storage.live.ApplyPipe`."""
+
+    async def connect(self) -> None: ...
+    async def close(self) -> None: ...
+    async def send(self, batch: bytes) -> None: ...
+    async def receive(self) -> scripts.ApplyReply: ...
+
+
+class _Batch:
+    """Votes that are applied together. Its number makes it harmless to send it twice."""
+
+    __slots__ = ("number", "replies", "sent_at", "votes")
+
+    def __init__(self, number: int, votes: list[Vote], replies: list[Reply]) -> None:
+        self.number = number
+        self.votes = votes
+        self.replies = replies
+        self.sent_at = 0.0
+
+
+class Batcher:
+    """Takes the votes for one shard and answers each by calling back with its outcome.
+
+    `run` does the work and ends only when cancelled. `recover` is awaited before the first batch and
+    whenever the store turns out not to be the one that was known; it gets what was known and returns
+    what to go on with. `now` gives milliseconds since the Unix epoch.
+    """
+
+    def __init__(
+        self,
+        pipe: Pipe,
+        sender: str,
+        recover: Callable[[Known | None], Awaitable[Known]],
+        *,
+        now: Callable[[], int],
+        backlog_limit: int,
+        queue_limit: int = 50_000,
+        on_batch: OnBatch = lambda outcomes, seconds: None,
+    ) -> None:
+        self._pipe = pipe
+        self._sender = sender
+        self._recover = recover
+        self._now = now
+        self._backlog_limit = backlog_limit
+        self._queue_limit = queue_limit
+        self._on_batch = on_batch
+        self._votes: list[Vote] = []
+        self._replies: list[Reply] = []
+        self._in_flight: deque[_Batch] = deque()
+        self._numbers = 0
+        self._known: Known | None = None
+        self._away_since: float | None = None
+        self._wanted = asyncio.Event()
+        self._awaited = asyncio.Event()
+        self._idle = asyncio.Event()
+
+    @property
+    def available(self) -> bool:
+        """Whether votes are being applied, as far as is known."""
+        return self._known is not None and self._away_since is None
+
+    @property
+    def waiting(self) -> int:
+        """Votes that have no outcome yet."""
+        return len(self._votes) + sum(len(batch.votes) for batch in self._in_flight)
+
+    def submit(self, vote: Vote, reply: Reply) -> None:
+        """Queues a vote. `reply` is called exactly once, perhaps before this returns; it must not raise."""
+        if len(self._votes) >= self._queue_limit or self._refusing():
+            reply(Outcome(Status.OVERLOADED))
+            return
+        self._votes.append(vote)
+        self._replies.append(reply)
+        if len(self._in_flight) < IN_FLIGHT:
+            self._wanted.set()
+
+    def observe(self, seq: int) -> None:
+        """Notes that an event of this seq exists, so that a store without it is recognised."""
+        if self._known is not None and seq > self._known.floor:
+            self._known = self._known._replace(floor=seq)
+
+    async def drain(self) -> None:
+        """Returns when every vote has its outcome."""
+        while self.waiting:
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def run(self) -> None:
+        """Applies what is submitted, over any number of losses of the store, until cancelled."""
+        failures = 0
+        try:
+            while True:
+                try:
+                    await self._pipe.connect()
+                    if self._known is None:
+                        self._known = await self._recover(None)
+                    failures = 0
+                    await self._exchange()
+                except StaleStore as error:
+                    log.warning("live store is not the known one", reason=str(error))
+                    await self._recovered()
+                except StorageError as error:
+                    self._lost(error)
+                    await asyncio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
+                    failures += 1
+                self._expire()
+        finally:
+            await self._pipe.close()
+            self._refuse_all()
+
+    async def _exchange(self) -> None:
+        """Sends and receives until something breaks."""
+        for batch in self._in_flight:
+            await self._pipe.send(self._packed(batch, again=True))
+        self._awaited.set()
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._send())
+                both.create_task(self._receive())
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def _send(self) -> None:
+        while True:
+            if not self._votes or len(self._in_flight) >= IN_FLIGHT:
+                self._wanted.clear()
+                await self._wanted.wait()
+                continue
+            batch = self._next_batch()
+            self._in_flight.append(batch)
+            self._awaited.set()
+            await self._pipe.send(self._packed(batch, again=False))
+
+    async def _receive(self) -> None:
+        while True:
+            if not self._in_flight:
+                self._awaited.clear()
+                await self._awaited.wait()
+                continue
+            reply = await self._pipe.receive()
+            if reply.reason != "ok":
+                raise StaleStore(reply.reason)
+            batch = self._in_flight.popleft()
+            self._away_since = None
+            self._wanted.set()
+            self._settle(batch, reply)
+
+    def _next_batch(self) -> _Batch:
+        self._numbers += 1
+        batch = _Batch(self._numbers, self._votes[:BATCH_LIMIT], self._replies[:BATCH_LIMIT])
+        del self._votes[:BATCH_LIMIT]
+        del self._replies[:BATCH_LIMIT]
+        batch.sent_at = time.monotonic()
+        return batch
+
+    def _packed(self, batch: _Batch, *, again: bool) -> bytes:
+        """The batch as `apply.lua` takes it: each board, item and agent once, votes as references."""
+        known = self._known
+        assert known is not None
+        boards: dict[int, int] = {}
+        items: dict[tuple[int, str], int] = {}
+        agents: dict[int, int] = {}
+        flat_boards: list[int] = []
+        flat_items: list[int | str] = []
+        flat_agents: list[int] = []
+        flat: list[int | str | bool] = []
+        for vote in batch.votes:
+            board = vote.board
+            board_index = boards.get(board.number)
+            if board_index is None:
+                board_index = boards[board.number] = len(boards) + 1
+                opens, closes = board.opens_at or 0, board.closes_at or 0
+                flat_boards += (board.number, board.ballots_change, opens, closes, scripts.window_bits(board))
+            item = board.number, vote.item_id
+            item_index = items.get(item)
+            if item_index is None:
+                item_index = items[item] = len(items) + 1
+                flat_items += (board_index, vote.item_id)
+            agent_index = agents.get(vote.agent)
+            if agent_index is None:
+                agent_index = agents[vote.agent] = len(agents) + 1
+                flat_agents += (vote.agent, -1 if vote.daily_limit is None else vote.daily_limit)
+            value = False if vote.value is None else vote.value
+            flat += (agent_index, item_index, value, vote.weight, vote.comment or False, vote.ranked)
+        now = self._now()
+        head = (f"{self._sender}:{batch.number % IN_FLIGHT}", batch.number, again, *known)
+        return scripts.pack(
+            (*head, self._backlog_limit, now, periods_at(now), flat_boards, flat_items, flat_agents, flat)
+        )
+
+    def _settle(self, batch: _Batch, reply: scripts.ApplyReply) -> None:
+        flat = reply.results
+        outcomes = [
+            Outcome(
+                _STATUSES[flat[n]],
+                flat[n + 1] or None,
+                flat[n + 2],
+                flat[n + 3],
+                flat[n + 4],
+                None if flat[n + 5] < 0 else flat[n + 5],
+                flat[n + 6] or None,
+            )
+            for n in range(0, len(flat), _WIDTH)
+        ]
+        for answer, outcome in zip(batch.replies, outcomes, strict=True):
+            answer(outcome)
+        changed = sum(outcome.seq is not None for outcome in outcomes)
+        self.observe(reply.seq_before + changed)
+        self._on_batch(outcomes, time.monotonic() - batch.sent_at)
+        if not self.waiting:
+            self._idle.set()
+
+    async def _recovered(self) -> None:
+        """Finds out what became of the live store. While that fails it counts as away."""
+        try:
+            self._known = await self._recover(self._known)
+        except StorageError as error:
+            self._lost(error)
+            await asyncio.sleep(_BACKOFF[-1])
+
+    def _lost(self, error: StorageError) -> None:
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            log.warning("live store is away", error=str(error))
+
+    def _refusing(self) -> bool:
+        return self._away_since is not None and time.monotonic() - self._away_since > REFUSE_AFTER
+
+    def _expire(self) -> None:
+        """Answers votes that have waited too long for a store that is away."""
+        if self._refusing():
+            replies, self._replies = self._replies, []
+            self._votes = []
+            _refuse(replies)
+        give_up = time.monotonic() - GIVE_UP_AFTER
+        while self._in_flight and self._in_flight[0].sent_at < give_up:
+            _refuse(self._in_flight.popleft().replies)
+        if not self.waiting:
+            self._idle.set()
+
+    def _refuse_all(self) -> None:
+        while self._in_flight:
+            _refuse(self._in_flight.popleft().replies)
+        replies, self._replies, self._votes = self._replies, [], []
+        _refuse(replies)
+
+
+def _refuse(replies: list[Reply]) -> None:
+    for answer in replies:
+        answer(Outcome(Status.OVERLOADED))

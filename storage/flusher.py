@@ -1,0 +1,97 @@
+"""Carries the log of a shard to the archive, in order, exactly once.
+
+The flusher of a shard is whoever holds its advisory lock; a second one waits to take over. The lock is
+for economy alone: what makes it exactly once is that position and events move in one transaction, so that
+a flusher that was frozen, or killed anywhere, can repeat nothing and skip nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from storage.archive import Archive, try_lock
+from storage.errors import StorageError
+from storage.ledger import Ledger, Overtaken
+from storage.live import LiveStore
+
+LOCK_PURPOSE: Final = 1
+ENTRIES: Final = 64
+"""Batches of votes in one transaction at most; at a thousand votes each, some ten megabytes."""
+
+_WAIT: Final = 1.0
+_RETRY: Final = 1.0
+_STANDBY: Final = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class Flusher:
+    """Flushes one shard. `run` ends only when cancelled.
+
+    `leading` is set while this process holds the lock; `as_leader` is awaited each time it gets it.
+    `on_flush` hears of every commit: seq and number of bytes.
+    """
+
+    def __init__(
+        self,
+        shard: int,
+        live: LiveStore,
+        archive: Archive,
+        *,
+        on_flush: Callable[[int, int], None] = lambda seq, size: None,
+        as_leader: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.shard = shard
+        self.seq = 0
+        self.leading = False
+        self._live = live
+        self._archive = archive
+        self._ledger = Ledger(archive)
+        self._on_flush = on_flush
+        self._as_leader = as_leader
+
+    async def run(self) -> None:
+        """Waits for the lock, then flushes for as long as both stores are there; and again."""
+        while True:
+            try:
+                await self._lead()
+            except (StorageError, Overtaken) as error:
+                log.warning("flusher interrupted", shard=self.shard, error=str(error))
+                await asyncio.sleep(_RETRY)
+
+    async def _lead(self) -> None:
+        async with self._archive.session() as session:
+            while not await try_lock(session, LOCK_PURPOSE, self.shard):
+                await asyncio.sleep(_STANDBY)
+            self.leading = True
+            try:
+                if self._as_leader is not None:
+                    await self._as_leader()
+                self.seq = await self._ledger.position(self.shard)
+                await self._live.trim(self.shard, self.seq)
+                while not session.is_closed():
+                    await self.flush(_WAIT)
+            finally:
+                self.leading = False
+
+    async def flush(self, wait: float = 0.001) -> int:
+        """Commits what the log holds, waiting up to `wait` seconds for something; answers the bytes."""
+        entries = await self._live.log_after(self.shard, self.seq, ENTRIES, wait)
+        if not entries:
+            return 0
+        await self._ledger.append(self.shard, self.seq, entries)
+        self.seq = entries[-1].seq
+        size = sum(len(entry.rows) for entry in entries)
+        self._on_flush(self.seq, size)
+        await self._live.trim(self.shard, self.seq)
+        return size
+
+    async def flush_all(self) -> None:
+        """Commits until the log is empty, from wherever the archive is."""
+        self.seq = await self._ledger.position(self.shard)
+        while await self.flush():
+            pass

@@ -1,0 +1,303 @@
+"""The live store: scores, ballots, quotas and the log of votes, in Redis or Valkey.
+
+Everything that is written goes through the scripts in `lua/`; this module is their edge to Python
+and the only one that knows redis-py. One `LiveStore` serves all shards of an installation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from typing import Any, Final, NamedTuple, Self
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    MasterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+
+from storage import scripts
+from storage.calendar import Periods, periods_at
+from storage.errors import StoreRefused, StoreUnavailable
+from storage.types import BoardItem, Changed, ItemType, Position, Query, Ranking, Row
+
+READ_TIMEOUT: Final = 5.0
+"""Seconds without an answer after which the live store counts as away."""
+
+_SCAN_COUNT: Final = 5000
+_NOT_NOW: Final = (BusyLoadingError, MasterDownError, NoScriptError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+
+
+class LogEntry(NamedTuple):
+    """The events of one applied batch: the last one's seq, and rows for PostgreSQL's binary COPY."""
+
+    seq: int
+    rows: bytes
+
+
+class BoardTimes(NamedTuple):
+    """Periods of a board's calendar windows, and the moment (ms) that its trending scores are shown as of."""
+
+    periods: Periods
+    shown_at: int
+
+
+def title_field(item_type: ItemType, item_id: str) -> str:
+    """Where the store keeps an item's title."""
+    return f"{item_type}:{item_id}"
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Makes of every failure to reach the store, or to make it answer, one of the package's own errors."""
+    try:
+        yield
+    except ResponseError as error:
+        if isinstance(error, _NOT_NOW):
+            raise StoreUnavailable(f"the live store takes no commands: {error}") from error
+        raise StoreRefused(f"the live store refused a command: {error}") from error
+    except (RedisError, OSError, asyncio.IncompleteReadError, TimeoutError) as error:
+        raise StoreUnavailable(f"the live store does not answer: {error}") from error
+
+
+class LiveStore:
+    """The live state of all shards of one installation.
+
+    `prefix` begins every key, so that several installations (or tests) can share a server.
+    """
+
+    def __init__(self, url: str, prefix: str = "plaudit") -> None:
+        self._prefix = prefix
+        # A script that was cut off may have run. All but `apply` may run twice, so redis-py may retry those.
+        # Typed loosely: redis-py types answers for every mode a client can be in, and this one is always in RESP2, bytes.
+        self._redis: Any = Redis.from_url(
+            url,
+            protocol=2,
+            socket_timeout=READ_TIMEOUT,
+            socket_connect_timeout=READ_TIMEOUT,
+            socket_keepalive=True,
+            retry=Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.2), 2),
+        )
+        self._scripts = {name: self._redis.register_script(scripts.source(name)) for name in scripts.NAMES}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._redis.aclose()
+
+    def tag(self, shard: int) -> str:
+        """The beginning of every key of a shard."""
+        return f"{self._prefix}:{{{shard}}}"
+
+    def pipe(self, shard: int) -> ApplyPipe:
+        """A connection of its own for the shard's batches of votes."""
+        return ApplyPipe(self._redis.connection_pool, self.tag(shard))
+
+    async def ping(self) -> None:
+        """Returns when the store answers."""
+        with _translated():
+            await self._redis.ping()
+
+    async def position(self, shard: int) -> Position:
+        """How far the shard has come."""
+        with _translated():
+            found = await self._redis.hmget(f"{self.tag(shard)}:meta", ["epoch", "ready", "seq", "flushed"])
+        epoch, ready, seq, flushed = found
+        return Position(epoch.decode() if epoch else None, bool(ready), int(seq or 0), int(flushed or 0))
+
+    async def read(self, shard: int, queries: Sequence[Query]) -> list[Ranking | None]:
+        """Views of boards of one shard, all as of one moment; None for a board that is not there."""
+        arguments = [scripts.query_arguments(query) for query in queries]
+        reply = scripts.decode_read(await self._run("read", shard, scripts.pack(arguments)))
+        return [
+            None
+            if isinstance(view, bool)
+            else Ranking(reply.epoch, view.version, view.total, view.reference, _rows(view.rows))
+            for view in reply.views
+        ]
+
+    async def titles(self, shard: int, fields: Sequence[str]) -> list[tuple[str, str | None] | None]:
+        """Title and artist of each `<item type>:<item id>`."""
+        if not fields:
+            return []
+        with _translated():
+            found = await self._redis.hmget(f"{self.tag(shard)}:t", list(fields))
+        return [None if packed is None else scripts.decode_title(packed) for packed in found]
+
+    async def quota_used(self, shard: int, day: int, agent: int) -> int:
+        """Votes that an agent has used on a day (days since 1970)."""
+        with _translated():
+            return int(await self._redis.hget(f"{self.tag(shard)}:q:{day}", str(agent)) or 0)
+
+    async def load(self, shard: int, parts: Sequence[object]) -> int:
+        """Puts what the archive knows into the store; `lua/load.lua` has the shapes of the parts."""
+        return int(await self._run("load", shard, scripts.pack(parts)))
+
+    async def add_items(self, shard: int, board: int, items: Sequence[BoardItem], now: int) -> int:
+        """Puts new items on a board, with score 0; those that are there stay as they are."""
+        flat: list[object] = []
+        titles: list[object] = []
+        for item in items:
+            flat += (item.item_id, item.number, 0, 0, 0, 0, 0, 0, 0)
+            titles += (title_field(item.item_type, item.item_id), scripts.encode_title((item.title, item.artist)))
+        state = ("board", board, now, periods_at(now))
+        return await self.load(shard, [state, ("titles", titles), ("items", board, flat)])
+
+    async def item_count(self, shard: int, board: int) -> int:
+        """How many items are ranked on a board."""
+        with _translated():
+            return int(await self._redis.zcard(f"{self.tag(shard)}:l:{board}"))
+
+    async def board_state(self, shard: int, board: int) -> BoardTimes | None:
+        """The moments that a board's windows are as of."""
+        with _translated():
+            found = await self._redis.hmget(f"{self.tag(shard)}:b:{board}", ["day", "week", "month", "shown_at"])
+        if found[0] is None:
+            return None
+        day, week, month, shown_at = map(int, found)
+        return BoardTimes((day, week, month), shown_at)
+
+    async def roll(self, shard: int, now: int, periods: Periods, references: dict[int, int]) -> int:
+        """Moves the time-bound state of boards (number -> reference, 0 for none) on to `now`."""
+        flat = [number for pair in references.items() for number in pair]
+        return int(await self._run("roll", shard, scripts.pack([now, periods, flat])))
+
+    async def trim(self, shard: int, seq: int) -> int:
+        """Drops the log up to `seq`, which the archive has committed."""
+        return int(await self._run("trim", shard, str(seq).encode()))
+
+    async def log_after(self, shard: int, seq: int, count: int, wait: float) -> list[LogEntry]:
+        """Up to `count` entries past `seq`, waiting up to `wait` seconds for a first one."""
+        log = f"{self.tag(shard)}:log"
+        with _translated():
+            found = await self._redis.xread({log: f"{seq}-0"}, count=count, block=int(wait * 1000) or None)
+        entries: list[Any] = found[0][1] if found else []
+        return [LogEntry(int(name.split(b"-")[0]), fields[b"rows"]) for name, fields in entries]
+
+    async def begin(self, shard: int, epoch: str, seq: int) -> None:
+        """Declares an empty store to be at `seq`, under a new epoch, not yet ready for votes."""
+        with _translated():
+            await self._redis.hset(f"{self.tag(shard)}:meta", mapping={"epoch": epoch, "seq": seq, "flushed": seq})
+
+    async def open(self, shard: int) -> None:
+        """Lets votes in."""
+        with _translated():
+            await self._redis.hset(f"{self.tag(shard)}:meta", "ready", 1)
+
+    async def clear(self, shard: int) -> None:
+        """Removes the shard's live state, its position first: no vote can be applied to a torn state."""
+        with _translated():
+            await self._redis.delete(f"{self.tag(shard)}:meta")
+            keys: list[bytes] = []
+            async for name in self._redis.scan_iter(match=f"{_escaped(self.tag(shard))}:*", count=_SCAN_COUNT):
+                keys.append(name)
+                if len(keys) >= _SCAN_COUNT:
+                    await self._redis.unlink(*keys)
+                    keys.clear()
+            if keys:
+                await self._redis.unlink(*keys)
+
+    async def ballots(self, shard: int, board: int, agents: Sequence[int]) -> list[dict[int, tuple[int, int]]]:
+        """What agents hold on a board: for each, item number -> (value, weight)."""
+        with _translated():
+            async with self._redis.pipeline(transaction=False) as batch:
+                for agent in agents:
+                    batch.hgetall(f"{self.tag(shard)}:v:{board}:{agent}")
+                found = await batch.execute()
+        return [{int(item): _ballot(text) for item, text in held.items()} for held in found]
+
+    async def changes(self, shards: Iterable[int]) -> AsyncIterator[Changed | None]:
+        """What boards change, as it happens. None first and after every gap: versions are unknown then.
+
+        Raises StoreUnavailable when the connection breaks; call again.
+        """
+        channels = {f"{self.tag(shard)}:changed".encode(): shard for shard in shards}
+        with _translated():
+            async with self._redis.pubsub() as pubsub:
+                await pubsub.subscribe(*channels)
+                confirmed = 0
+                async with aclosing(pubsub.listen()) as messages:
+                    async for message in messages:
+                        if message["type"] == "subscribe":
+                            confirmed += 1
+                            if confirmed >= len(channels):
+                                yield None
+                        elif message["type"] == "message":
+                            seq, flat = scripts.decode_changed(message["data"])
+                            versions = dict(zip(flat[::2], flat[1::2], strict=True))
+                            yield Changed(channels[message["channel"]], seq, versions)
+
+    async def _run(self, name: scripts.Name, shard: int, argument: bytes) -> Any:
+        with _translated():
+            return await self._scripts[name](keys=[self.tag(shard)], args=[argument])
+
+
+class ApplyPipe:
+    """An ordered connection for batches of votes: what is sent first is applied and answered first.
+
+    redis-py's pooled client would send two batches over two connections, in either order.
+    """
+
+    def __init__(self, pool: ConnectionPool, tag: str) -> None:
+        self._pool: Any = pool
+        self._tag = tag
+        self._connection: Any = None
+        self._sha = ""
+
+    async def connect(self) -> None:
+        """Connects anew and makes sure that the script is there."""
+        await self.close()
+        connection = self._pool.make_connection()
+        with _translated():
+            await connection.connect()
+            await connection.send_command("SCRIPT", "LOAD", scripts.source("apply"))
+            self._sha = (await connection.read_response()).decode()
+        self._connection = connection
+
+    async def close(self) -> None:
+        """Drops the connection, and with it the answers that are still to come."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    async def send(self, batch: bytes) -> None:
+        """Sends one packed batch."""
+        with _translated():
+            await self._live().send_command("EVALSHA", self._sha, 1, self._tag, batch)
+
+    async def receive(self) -> scripts.ApplyReply:
+        """The answer to the oldest batch that has none yet."""
+        with _translated():
+            return scripts.decode_reply(await self._live().read_response())
+
+    def _live(self) -> Any:
+        if self._connection is None:
+            raise StoreUnavailable("the live store is not connected")
+        return self._connection
+
+
+def _rows(flat: list[Any]) -> list[Row]:
+    rows = [Row(*flat[n : n + 5]) for n in range(0, len(flat), 5)]
+    rows.sort(key=lambda row: (-row.points, row.item))
+    return rows
+
+
+def _ballot(text: bytes) -> tuple[int, int]:
+    value, _, weight = text.partition(b":")
+    return int(value), int(weight or 100)
+
+
+def _escaped(text: str) -> str:
+    """A literal as a pattern of SCAN."""
+    return "".join(f"\\{character}" if character in r"*?[]\^-" else character for character in text)

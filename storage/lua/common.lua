@@ -1,0 +1,96 @@
+-- What every script of a shard begins with: its keys, and the windows of a board.
+--
+-- KEYS[1]  the shard's prefix, such as `plaudit:{0}`. Its braces put every key below in one slot.
+--
+--   <prefix>:meta        hash    epoch, ready, seq (last event), flushed (last seq in the archive), clock (ms)
+--   <prefix>:log         stream  one entry per applied batch, id `<its last seq>-0`, field `rows`
+--   <prefix>:b:<board>   hash    version, day/week/month (current periods, days since 1970), landmark
+--                                and shown_at (ms, for `trending`), reference (sample of ranks)
+--   <prefix>:l:<board>   zset    every item of the board, score 0: who is ranked, in the order of ids
+--   <prefix>:i:<board>   hash    item id -> msgpack [item number, up, down]
+--   <prefix>:z:<board>:<window>  zset  item id -> minus its points, only where they are not zero;
+--                                for `trending` minus points * 2^((t - landmark) / half-life)
+--   <prefix>:v:<board>:<agent>   hash  item number -> ballot: value, or value:weight
+--   <prefix>:q:<day>     hash    agent -> votes used that day
+--   <prefix>:t           hash    <item type>:<item id> -> JSON [title, artist]
+--   <prefix>:r:<sender>  string  msgpack [batch id, reply] of a sender's latest batch
+--
+-- Scores are negated so that a plain ascending range gives score descending, then item id ascending.
+
+local prefix = KEYS[1]
+local HALF_LIFE = 6 * 3600 * 1000
+local CALENDAR = { 'day', 'week', 'month' }
+local WINDOW_BITS = { all = 1, day = 2, week = 4, month = 8, trending = 16 }
+
+local function key(kind, a, b)
+  if b then return prefix .. ':' .. kind .. ':' .. a .. ':' .. b end
+  if a then return prefix .. ':' .. kind .. ':' .. a end
+  return prefix .. ':' .. kind
+end
+
+local meta_key = key('meta')
+
+-- What a vote cast at `at` weighs in the trending set, relative to `landmark`.
+local function gain(at, landmark)
+  return 2 ^ ((at - landmark) / HALF_LIFE)
+end
+
+local function round(x)
+  return math.floor(x + 0.5)
+end
+
+-- A command with a list of arguments, in portions that Lua's stack can take.
+local function call_many(command, first, list, width)
+  local portion = 3000 - 3000 % (width or 1)
+  for i = 1, #list, portion do
+    redis.call(command, first, unpack(list, i, math.min(i + portion - 1, #list)))
+  end
+end
+
+-- Empties the calendar windows whose period is over. Returns whether any was.
+local function begin_periods(board, state, periods)
+  local begun = false
+  for n, window in ipairs(CALENDAR) do
+    if state[window] < periods[n] then
+      redis.call('UNLINK', key('z', board, window))
+      state[window] = periods[n]
+      begun = true
+    end
+  end
+  return begun
+end
+
+local BOARD_FIELDS = { 'version', 'day', 'week', 'month', 'landmark', 'shown_at', 'reference' }
+
+-- The board's own hash as numbers; nil where the board is not in the live store.
+local function load_board(board)
+  local values = redis.call('HMGET', key('b', board), unpack(BOARD_FIELDS))
+  if not values[1] then return nil end
+  local state = {}
+  for n, field in ipairs(BOARD_FIELDS) do state[field] = tonumber(values[n]) or 0 end
+  return state
+end
+
+local function save_board(board, state)
+  local fields = {}
+  for _, field in ipairs(BOARD_FIELDS) do
+    fields[#fields + 1] = field
+    fields[#fields + 1] = string.format('%.0f', state[field])
+  end
+  redis.call('HSET', key('b', board), unpack(fields))
+end
+
+-- Raises a board's version, saves its state and notes the version for `announce`.
+local function bump(board, state, versions)
+  state.version = state.version + 1
+  save_board(board, state)
+  versions[#versions + 1] = board
+  versions[#versions + 1] = state.version
+end
+
+-- Tells every server which boards are at which version. versions: {board, version, board, version ...}
+local function announce(seq, versions)
+  if #versions > 0 then
+    redis.call('PUBLISH', key('changed'), cmsgpack.pack({ seq, versions }))
+  end
+end

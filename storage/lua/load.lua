@@ -1,0 +1,64 @@
+-- Puts what the archive knows into the live store: new items of a running board, and everything at a rebuild.
+--
+-- ARGV[1]  msgpack array of parts, each {kind, ...}:
+--    {'board', number, now, {day, week, month}}                  makes the board's state where there is none
+--    {'items', board, {item id, item number, up, down, all, day, week, month, trending, ...}}  points a window;
+--             trending relative to the board's landmark. An item that is there already stays as it is.
+--    {'titles', {field, JSON [title, artist], ...}}
+--    {'ballots', board, agent, {item number, ballot, ...}}
+--    {'quota', day, {agent, used, ...}}
+--
+-- Returns the number of items that are new.
+
+local LISTED = { 'all', 'day', 'week', 'month', 'trending' }
+
+local function load_items(board, list)
+  local added = 0
+  local names, counts = {}, {}
+  local sets = {}
+  for i = 1, #list, 9 do
+    local id = list[i]
+    if redis.call('HSETNX', key('i', board), id, cmsgpack.pack({ list[i + 1], list[i + 2], list[i + 3] })) == 1 then
+      added = added + 1
+      names[#names + 1] = 0
+      names[#names + 1] = id
+      for n, window in ipairs(LISTED) do
+        local points = list[i + 3 + n]
+        if points ~= 0 then
+          local set = sets[window] or {}
+          sets[window] = set
+          set[#set + 1] = -points
+          set[#set + 1] = id
+        end
+      end
+    end
+  end
+  call_many('ZADD', key('l', board), names, 2)
+  for window, set in pairs(sets) do call_many('ZADD', key('z', board, window), set, 2) end
+  return added
+end
+
+local added, versions = 0, {}
+for _, part in ipairs(cmsgpack.unpack(ARGV[1])) do
+  local kind = part[1]
+  if kind == 'board' then
+    if not load_board(part[2]) then
+      local periods = part[4]
+      save_board(part[2], { version = 0, day = periods[1], week = periods[2], month = periods[3],
+        landmark = part[3], shown_at = part[3], reference = 0 })
+    end
+  elseif kind == 'items' then
+    local new = load_items(part[2], part[3])
+    if new > 0 then bump(part[2], load_board(part[2]), versions) end
+    added = added + new
+  elseif kind == 'titles' then
+    call_many('HSET', key('t'), part[2], 2)
+  elseif kind == 'ballots' then
+    call_many('HSET', key('v', part[2], part[3]), part[4], 2)
+  elseif kind == 'quota' then
+    call_many('HSET', key('q', part[2]), part[3], 2)
+    redis.call('EXPIRE', key('q', part[2]), 3 * 86400)
+  end
+end
+announce(tonumber(redis.call('HGET', meta_key, 'seq') or 0), versions)
+return added

@@ -1,0 +1,187 @@
+-- Reads views of boards, each as of one moment. Writes nothing and knows no clock: windows are as their
+-- board's state says, so that (epoch, version) names what is read.
+--
+-- ARGV[1]  msgpack array of views, each {board, window, kind, a, b}: `top` limit offset, `items` {item id, ...},
+--          `around` item span. A window that the board does not keep is empty: all its items have score 0.
+--
+-- Returns msgpack {epoch, views}; a view is {version, total, reference, rows}, or false where the live store does
+-- not know the board. rows: five values an item: item id, rank, points, up, down;
+-- points never rise from row to row, but a tie is in any order (and `items` in the order asked for).
+
+-- One window of one board: the zset holds minus the points of the items that have some; the items of score 0
+-- stand between its positive and its negative part, in the order of the list.
+local function open_window(board, window)
+  local state = load_board(board)
+  if not state then return nil end
+  local w = { board = board, state = state, zset = key('z', board, window), list = key('l', board), factor = 1,
+    exact = window ~= 'trending' }
+  if not w.exact then w.factor = 1 / gain(state.shown_at, state.landmark) end
+  w.total = redis.call('ZCARD', w.list)
+  w.above = redis.call('ZCOUNT', w.zset, '-inf', '(0')
+  w.zeros = w.total - redis.call('ZCARD', w.zset)
+  return w
+end
+
+local function points_of(w, stored)
+  return round(-stored * w.factor)
+end
+
+-- Competition rank of a score: one more than the items that have more points.
+local function rank_of(w, points)
+  if points == 0 then return w.above + 1 end
+  local more
+  if w.exact then
+    more = redis.call('ZCOUNT', w.zset, '-inf', string.format('(%.0f', -points))
+  else
+    -- Decayed scores are shown rounded: whoever rounds to the same points shares the rank.
+    more = redis.call('ZCOUNT', w.zset, '-inf', string.format('%.17g', -(points + 0.5) / w.factor))
+  end
+  return more + 1 + (points < 0 and w.zeros or 0)
+end
+
+local function stored_range(w, first, last, rows)
+  if last < first then return end
+  local flat = redis.call('ZRANGE', w.zset, first, last, 'WITHSCORES')
+  for i = 1, #flat, 2 do rows[#rows + 1] = { flat[i], points_of(w, tonumber(flat[i + 1])) } end
+end
+
+-- Up to `count` items of score 0, walking the list from place `start` by `step`, after passing over `skip`.
+local function walk_zeros(w, start, step, skip, count)
+  local found = {}
+  local place, portion = start, math.max(count, 16)
+  if redis.call('EXISTS', w.zset) == 0 then
+    place, skip = start + step * skip, 0
+  end
+  while #found < count and place >= 0 and place < w.total do
+    local first = step > 0 and place or math.max(0, place - portion + 1)
+    local last = step > 0 and place + portion - 1 or place
+    local ids = redis.call('ZRANGE', w.list, first, last)
+    local stored = redis.call('ZMSCORE', w.zset, unpack(ids))
+    for i = 1, #ids do
+      local n = step > 0 and i or #ids - i + 1
+      if not stored[n] then
+        if skip > 0 then
+          skip = skip - 1
+        elseif #found < count then
+          found[#found + 1] = { ids[n], 0 }
+        end
+      end
+    end
+    place = place + step * portion
+    portion = math.min(portion * 2, 1000)
+  end
+  return found
+end
+
+local function append(rows, more)
+  for _, row in ipairs(more) do rows[#rows + 1] = row end
+end
+
+local function reversed(rows)
+  local turned = {}
+  for i = #rows, 1, -1 do turned[#turned + 1] = rows[i] end
+  return turned
+end
+
+local function top(w, limit, offset)
+  local rows = {}
+  stored_range(w, offset, math.min(w.above, offset + limit) - 1, rows)
+  local missing = limit - #rows
+  if missing > 0 and w.zeros > 0 then
+    append(rows, walk_zeros(w, 0, 1, math.max(0, offset - w.above), missing))
+    missing = limit - #rows
+  end
+  local below = math.max(0, offset - w.above - w.zeros)
+  stored_range(w, w.above + below, w.above + below + missing - 1, rows)
+  return rows
+end
+
+-- The `span` items right before and right after one item, going on over the borders of the three parts.
+local function around(w, item, span)
+  local place = redis.call('ZRANK', w.list, item)
+  if not place then return {} end
+  local stored = tonumber(redis.call('ZSCORE', w.zset, item) or 0)
+  local index = stored ~= 0 and redis.call('ZRANK', w.zset, item)
+  local last = w.total - 1
+  local before, after = {}, {}
+  if stored < 0 then
+    stored_range(w, math.max(0, index - span), index - 1, before)
+    stored_range(w, index + 1, math.min(w.above - 1, index + span), after)
+  elseif stored > 0 then
+    stored_range(w, math.max(w.above, index - span), index - 1, before)
+    stored_range(w, index + 1, index + span, after)
+  else
+    before = reversed(walk_zeros(w, place - 1, -1, 0, span))
+    after = walk_zeros(w, place + 1, 1, 0, span)
+  end
+  if stored > 0 and #before < span then
+    local zeros = reversed(walk_zeros(w, last, -1, 0, span - #before))
+    append(zeros, before)
+    before = zeros
+  end
+  if stored >= 0 and #before < span then
+    local positive = {}
+    stored_range(w, math.max(0, w.above - span + #before), w.above - 1, positive)
+    append(positive, before)
+    before = positive
+  end
+  if stored < 0 and #after < span then append(after, walk_zeros(w, 0, 1, 0, span - #after)) end
+  if stored <= 0 and #after < span then stored_range(w, w.above, w.above + span - #after - 1, after) end
+  before[#before + 1] = { item, points_of(w, stored) }
+  append(before, after)
+  return before
+end
+
+local function some(w, ids)
+  local rows = {}
+  if #ids == 0 then return rows end
+  local stored = redis.call('ZMSCORE', w.zset, unpack(ids))
+  local listed = redis.call('ZMSCORE', w.list, unpack(ids))
+  for n, id in ipairs(ids) do
+    if listed[n] then rows[#rows + 1] = { id, points_of(w, tonumber(stored[n] or 0)) } end
+  end
+  return rows
+end
+
+-- Ranks and counts, flat. In a stretch of the ranking places give the ranks; elsewhere each new score is looked up.
+-- The order inside a tie is left to the caller: Lua compares strings by the server's locale.
+local function finish(w, rows, offset)
+  local flat, ids = {}, {}
+  local rank
+  for n, row in ipairs(rows) do
+    ids[n] = row[1]
+    if n == 1 or row[2] ~= rows[n - 1][2] then
+      rank = offset and n > 1 and offset + n or rank_of(w, row[2])
+    end
+    row[3] = rank
+  end
+  if #ids == 0 then return flat end
+  local counts = redis.call('HMGET', key('i', w.board), unpack(ids))
+  for n, row in ipairs(rows) do
+    local known = cmsgpack.unpack(counts[n])
+    local place = #flat
+    flat[place + 1], flat[place + 2], flat[place + 3] = row[1], row[3], row[2]
+    flat[place + 4], flat[place + 5] = known[2], known[3]
+  end
+  return flat
+end
+
+local views = {}
+for n, view in ipairs(cmsgpack.unpack(ARGV[1])) do
+  local board, window, kind, a, b = unpack(view, 1, 5)
+  local w = open_window(board, window)
+  if w then
+    local rows
+    if kind == 'top' then
+      rows = finish(w, top(w, a, b), b)
+    elseif kind == 'around' then
+      rows = finish(w, around(w, a, b))
+    else
+      rows = finish(w, some(w, a))
+    end
+    views[n] = { w.state.version, w.total, w.state.reference, rows }
+  else
+    views[n] = false
+  end
+end
+return cmsgpack.pack({ redis.call('HGET', meta_key, 'epoch') or '', views })
