@@ -145,6 +145,14 @@ def test_broken_framing_ends_the_stream_after_what_came_before(data: bytes, code
     assert parser.feed(masked(TEXT, b"more")) == []
 
 
+def test_a_new_message_inside_a_fragmented_one_is_refused_in_a_later_piece_too() -> None:
+    parser = FrameParser()
+    assert parser.feed(masked(TEXT, b"x", fin=False)) == []
+    [error] = parser.feed(masked(TEXT, b"y"))
+    assert isinstance(error, FrameError)
+    assert error.code == 1002
+
+
 def test_too_large_is_said_at_the_header() -> None:
     [error] = FrameParser(100).feed(masked(TEXT, b"x" * 101)[:2])
     assert isinstance(error, FrameError)
