@@ -52,7 +52,7 @@ class Codec:
     ) -> None:
         self.subprotocol = subprotocol
         self.opcode = opcode
-        self.encode: Callable[[ServerMessage | ClientMessage | Sequence[ServerMessage] | Any], bytes] = encode
+        self.encode = encode
         """Encodes one message, or a list of them, as one payload."""
         self.join = join
         """Puts messages that are encoded already into one payload, as an array."""
