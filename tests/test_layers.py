@@ -35,7 +35,7 @@ EDGE = {"channels/client.py", "channels/hub.py", "channels/link.py"}
 
 IMPURE = {
     *("asyncio", "datetime", "logging", "os", "pathlib", "random", "secrets", "selectors", "socket"),
-    *("structlog", "subprocess", "threading", "time", "uuid", "websockets"),
+    *("structlog", "subprocess", "threading", "time", "uuid"),
 }
 
 
