@@ -198,9 +198,12 @@ class Error(Struct, tag_field="type", tag="error"):
 
 
 class Snapshot(Struct, tag_field="type", tag="snapshot"):
-    """A whole view. `sub` is the subscription's number on this connection, which its deltas carry."""
+    """A whole view. `sub` is the subscription's number on this connection, which its deltas carry.
 
-    id: str | int
+    `id` is null where nobody asked: the client fell too far behind, or the live state was rebuilt.
+    """
+
+    id: str | int | None
     sub: int
     board: str
     window: Window

@@ -37,6 +37,7 @@ _WIDTH: Final = 7
 
 Reply = Callable[[Outcome], None]
 OnBatch = Callable[[list[Outcome], float], None]
+OnChange = Callable[[str, int, dict[int, int]], None]
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +68,9 @@ class Batcher:
 
     `run` does the work and ends only when cancelled. `recover` is awaited before the first batch and
     whenever the store turns out not to be the one that was known; it gets what was known and returns
-    what to go on with. `now` gives milliseconds since the Unix epoch.
+    what to go on with. `now` gives milliseconds since the Unix epoch. `on_batch` hears of each batch's
+    outcomes and seconds, `on_change`, before any vote of the batch is answered, of epoch, seq and the boards'
+    new versions.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Batcher:
         backlog_limit: int,
         queue_limit: int = 50_000,
         on_batch: OnBatch = lambda outcomes, seconds: None,
+        on_change: OnChange = lambda epoch, seq, versions: None,
     ) -> None:
         self._pipe = pipe
         self._sender = sender
@@ -88,6 +92,7 @@ class Batcher:
         self._backlog_limit = backlog_limit
         self._queue_limit = queue_limit
         self._on_batch = on_batch
+        self._on_change = on_change
         self._votes: list[Vote] = []
         self._replies: list[Reply] = []
         self._in_flight: deque[_Batch] = deque()
@@ -246,10 +251,12 @@ class Batcher:
             )
             for n in range(0, len(flat), _WIDTH)
         ]
+        seq = reply.seq_before + sum(outcome.seq is not None for outcome in outcomes)
+        self.observe(seq)
+        # Before the answers: whoever is answered and then looks at a board must not see an older one.
+        self._on_change(reply.epoch, seq, dict(zip(reply.changed[::2], reply.changed[1::2], strict=True)))
         for answer, outcome in zip(batch.replies, outcomes, strict=True):
             answer(outcome)
-        changed = sum(outcome.seq is not None for outcome in outcomes)
-        self.observe(reply.seq_before + changed)
         self._on_batch(outcomes, time.monotonic() - batch.sent_at)
         if not self.waiting:
             self._idle.set()

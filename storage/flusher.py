@@ -8,7 +8,7 @@ a flusher that was frozen, or killed anywhere, can repeat nothing and skip nothi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -16,7 +16,7 @@ import structlog
 from storage.archive import Archive, try_lock
 from storage.errors import StorageError
 from storage.ledger import Ledger, Overtaken
-from storage.live import LiveStore
+from storage.live import LiveStore, LogEntry
 
 LOCK_PURPOSE: Final = 1
 ENTRIES: Final = 64
@@ -32,8 +32,7 @@ log = structlog.get_logger(__name__)
 class Flusher:
     """Flushes one shard. `run` ends only when cancelled.
 
-    `leading` is set while this process holds the lock; `as_leader` is awaited each time it gets it.
-    `on_flush` hears of every commit: seq and number of bytes.
+    `leading` is set while this process holds the lock. `on_flush` hears of the entries of every commit.
     """
 
     def __init__(
@@ -42,8 +41,7 @@ class Flusher:
         live: LiveStore,
         archive: Archive,
         *,
-        on_flush: Callable[[int, int], None] = lambda seq, size: None,
-        as_leader: Callable[[], Awaitable[None]] | None = None,
+        on_flush: Callable[[Sequence[LogEntry]], None] = lambda entries: None,
     ) -> None:
         self.shard = shard
         self.seq = 0
@@ -52,7 +50,6 @@ class Flusher:
         self._archive = archive
         self._ledger = Ledger(archive)
         self._on_flush = on_flush
-        self._as_leader = as_leader
 
     async def run(self) -> None:
         """Waits for the lock, then flushes for as long as both stores are there; and again."""
@@ -69,8 +66,6 @@ class Flusher:
                 await asyncio.sleep(_STANDBY)
             self.leading = True
             try:
-                if self._as_leader is not None:
-                    await self._as_leader()
                 self.seq = await self._ledger.position(self.shard)
                 await self._live.trim(self.shard, self.seq)
                 while not session.is_closed():
@@ -79,16 +74,15 @@ class Flusher:
                 self.leading = False
 
     async def flush(self, wait: float = 0.001) -> int:
-        """Commits what the log holds, waiting up to `wait` seconds for something; answers the bytes."""
+        """Commits what the log holds, waiting up to `wait` seconds for something; answers how many entries."""
         entries = await self._live.log_after(self.shard, self.seq, ENTRIES, wait)
         if not entries:
             return 0
         await self._ledger.append(self.shard, self.seq, entries)
         self.seq = entries[-1].seq
-        size = sum(len(entry.rows) for entry in entries)
-        self._on_flush(self.seq, size)
+        self._on_flush(entries)
         await self._live.trim(self.shard, self.seq)
-        return size
+        return len(entries)
 
     async def flush_all(self) -> None:
         """Commits until the log is empty, from wherever the archive is."""

@@ -35,6 +35,8 @@ READ_TIMEOUT: Final = 5.0
 """Seconds without an answer after which the live store counts as away."""
 
 _SCAN_COUNT: Final = 5000
+_AT: Final = slice(24, 32)
+_YEAR_2000: Final = 946_684_800_000
 _NOT_NOW: Final = (BusyLoadingError, MasterDownError, NoScriptError, OutOfMemoryError, ReadOnlyError, TryAgainError)
 
 
@@ -43,6 +45,11 @@ class LogEntry(NamedTuple):
 
     seq: int
     rows: bytes
+
+    @property
+    def applied_at(self) -> int:
+        """When the batch was applied, ms: it stands in every row, in microseconds since 2000."""
+        return int.from_bytes(self.rows[_AT], "big") // 1000 + _YEAR_2000
 
 
 class BoardTimes(NamedTuple):
@@ -234,9 +241,9 @@ class LiveStore:
                             if confirmed >= len(channels):
                                 yield None
                         elif message["type"] == "message":
-                            seq, flat = scripts.decode_changed(message["data"])
+                            epoch, seq, flat = scripts.decode_changed(message["data"])
                             versions = dict(zip(flat[::2], flat[1::2], strict=True))
-                            yield Changed(channels[message["channel"]], seq, versions)
+                            yield Changed(channels[message["channel"]], epoch, seq, versions)
 
     async def _run(self, name: scripts.Name, shard: int, argument: bytes) -> Any:
         with _translated():

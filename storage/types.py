@@ -198,6 +198,7 @@ class Changed(msgspec.Struct, frozen=True, gc=False):
     """What the live store announces after each applied batch: boards and their new versions."""
 
     shard: int
+    epoch: str
     seq: int
     versions: dict[int, int]
 

@@ -318,7 +318,7 @@ if seq > before then
 end
 redis.call('HSET', meta_key, 'seq', string.format('%.0f', seq), 'clock', string.format('%.0f', now),
   'periods', cmsgpack.pack(periods))
-announce(seq, versions)
+announce(epoch, seq, versions)
 
 local reply = cmsgpack.pack({ 'ok', epoch, before, versions, results })
 redis.call('SET', sent_key, cmsgpack.pack({ batch, reply }), 'EX', 3600)

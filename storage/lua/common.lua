@@ -89,8 +89,8 @@ local function bump(board, state, versions)
 end
 
 -- Tells every server which boards are at which version. versions: {board, version, board, version ...}
-local function announce(seq, versions)
-  if #versions > 0 then
-    redis.call('PUBLISH', key('changed'), cmsgpack.pack({ seq, versions }))
+local function announce(epoch, seq, versions)
+  if epoch and #versions > 0 then
+    redis.call('PUBLISH', key('changed'), cmsgpack.pack({ epoch, seq, versions }))
   end
 end

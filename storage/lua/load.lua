@@ -60,5 +60,6 @@ for _, part in ipairs(cmsgpack.unpack(ARGV[1])) do
     redis.call('EXPIRE', key('q', part[2]), 3 * 86400)
   end
 end
-announce(tonumber(redis.call('HGET', meta_key, 'seq') or 0), versions)
+local meta = redis.call('HMGET', meta_key, 'epoch', 'seq')
+announce(meta[1], tonumber(meta[2] or 0), versions)
 return added

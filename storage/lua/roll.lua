@@ -27,7 +27,7 @@ local function show_trending(board, state, now)
 end
 
 local now, periods, boards = unpack(cmsgpack.unpack(ARGV[1]), 1, 3)
-local meta = redis.call('HMGET', meta_key, 'seq', 'clock', 'periods')
+local meta = redis.call('HMGET', meta_key, 'seq', 'clock', 'periods', 'epoch')
 if tonumber(meta[2] or 0) > now then
   now, periods = tonumber(meta[2]), cmsgpack.unpack(meta[3])
 end
@@ -46,5 +46,5 @@ for i = 1, #boards, 2 do
     if moved then bump(board, state, versions) end
   end
 end
-announce(tonumber(meta[1] or 0), versions)
+announce(meta[4], tonumber(meta[1] or 0), versions)
 return #versions / 2

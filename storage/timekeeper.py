@@ -1,0 +1,73 @@
+"""What time alone changes on boards, once a minute: samples of ranks, windows that end, trending that decays.
+
+Only the process that flushes a shard keeps its time, so that it is kept once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from storage.archive import Archive
+from storage.boards import Boards
+from storage.calendar import periods_at
+from storage.errors import StorageError
+from storage.flusher import Flusher
+from storage.live import LiveStore
+from storage.samples import DEPTH, Samples
+from storage.types import Board, Query, TopView
+
+MINUTE: Final = 60_000
+HOUR: Final = 60 * MINUTE
+"""How far back movement looks."""
+
+log = structlog.get_logger(__name__)
+
+
+class Timekeeper:
+    """Keeps the time of one shard. `run` ends only when cancelled."""
+
+    def __init__(self, flusher: Flusher, live: LiveStore, archive: Archive, now: Callable[[], int]) -> None:
+        self._flusher = flusher
+        self._shard = flusher.shard
+        self._live = live
+        self._boards = Boards(archive)
+        self._samples = Samples(archive)
+        self._now = now
+        self._sampled: dict[int, tuple[str, int]] = {}
+
+    async def run(self) -> None:
+        """Acts at every full minute of the clock, which includes every midnight."""
+        while True:
+            await asyncio.sleep((MINUTE - self._now() % MINUTE) / 1000)
+            if not self._flusher.leading:
+                continue
+            try:
+                await self.tick(self._now())
+            except StorageError as error:
+                log.warning("time of a shard was not kept", shard=self._shard, error=str(error))
+
+    async def tick(self, now: int) -> None:
+        """Samples the boards that changed, then moves every board on to `now`."""
+        boards = await self._boards.of_shard(self._shard)
+        for board in boards:
+            await self._sample(board, now)
+        references = await self._samples.latest(self._shard, now - HOUR)
+        await self._live.roll(
+            self._shard, now, periods_at(now), {board.number: references.get(board.number, 0) for board in boards}
+        )
+        await self._samples.drop(self._shard, now - 2 * HOUR)
+
+    async def _sample(self, board: Board, now: int) -> None:
+        queries = [Query(board.number, window, TopView(DEPTH)) for window in board.windows]
+        rankings = await self._live.read(self._shard, queries)
+        first = rankings[0]
+        if first is None or self._sampled.get(board.number) == (first.epoch, first.version):
+            return
+        for window, ranking in zip(board.windows, rankings, strict=True):
+            if ranking is not None:
+                await self._samples.add(board.number, window, now, ranking.rows)
+        self._sampled[board.number] = first.epoch, first.version
