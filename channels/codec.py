@@ -31,6 +31,7 @@ class Invalid(Struct, frozen=True):
 
     id: str | int | None
     message: str
+    type: str = ""
 
 
 class _Envelope(Struct):
@@ -120,7 +121,7 @@ class Codec:
         try:
             return self._one(raw)
         except msgspec.ValidationError as error:
-            return Invalid(self._usable_id(envelope.id), str(error).replace("`$.", "`"))
+            return Invalid(self._usable_id(envelope.id), str(error).replace("`$.", "`"), envelope.type)
 
     def _usable_id(self, raw: Raw) -> str | int | None:
         try:

@@ -133,11 +133,11 @@ class SnapshotFrames:
         """The payload's length in bytes, but for the client's id and the subscription's number."""
         return sum(map(len, self._split(codec)))
 
-    def frame(self, codec: Codec, client_id: str | int, sub: int) -> bytes:
+    def frame(self, codec: Codec, client_id: str | int | None, sub: int) -> bytes:
         """The websocket frame that answers this `subscribe`."""
         return frame(codec.opcode, self.payload(codec, client_id, sub))
 
-    def payload(self, codec: Codec, client_id: str | int, sub: int) -> bytes:
+    def payload(self, codec: Codec, client_id: str | int | None, sub: int) -> bytes:
         """The encoded message that answers this `subscribe`."""
         head, middle, tail = self._split(codec)
         return b"".join((head, codec.encode(client_id), middle, codec.encode(sub), tail))

@@ -103,9 +103,13 @@ class Archive:
                 yield connection
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection of the pool inside a transaction: all that is done with it stands or nothing does."""
-        async with self.connection() as connection, connection.transaction():
+    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Connection]:
+        """A connection of the pool inside a transaction: all that is done with it stands or nothing does.
+
+        With `snapshot` every statement sees the archive as of the first.
+        """
+        isolation = "repeatable_read" if snapshot else "read_committed"
+        async with self.connection() as connection, connection.transaction(isolation=isolation):
             yield connection
 
     async def ping(self) -> None:

@@ -123,9 +123,9 @@ class Batcher:
         if len(self._in_flight) < IN_FLIGHT:
             self._wanted.set()
 
-    def observe(self, seq: int) -> None:
+    def observe(self, epoch: str, seq: int) -> None:
         """Notes that an event of this seq exists, so that a store without it is recognised."""
-        if self._known is not None and seq > self._known.floor:
+        if self._known is not None and epoch == self._known.epoch and seq > self._known.floor:
             self._known = self._known._replace(floor=seq)
 
     async def drain(self) -> None:
@@ -252,7 +252,7 @@ class Batcher:
             for n in range(0, len(flat), _WIDTH)
         ]
         seq = reply.seq_before + sum(outcome.seq is not None for outcome in outcomes)
-        self.observe(seq)
+        self.observe(reply.epoch, seq)
         # Before the answers: whoever is answered and then looks at a board must not see an older one.
         self._on_change(reply.epoch, seq, dict(zip(reply.changed[::2], reply.changed[1::2], strict=True)))
         for answer, outcome in zip(batch.replies, outcomes, strict=True):

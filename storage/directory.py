@@ -41,9 +41,10 @@ class KeyRevoked(msgspec.Struct, frozen=True, tag="key"):
 
 
 class BoardsChanged(msgspec.Struct, frozen=True, tag="boards"):
-    """Told to every server: the tenant's boards are not what they were."""
+    """Told to every server: the boards of a tenant, which may be new, are not what they were."""
 
     tenant: int
+    shard: int
 
 
 Notice = KeyRevoked | BoardsChanged
@@ -97,7 +98,10 @@ class Directory:
 
     async def find_key(self, secret: str) -> Credential | None:
         """Who a key speaks for; None for an unknown or revoked one."""
-        digest = hash_secret(secret)
+        return await self.find_hash(hash_secret(secret))
+
+    async def find_hash(self, digest: bytes) -> Credential | None:
+        """Who the key of that hash speaks for."""
         async with self._archive.connection() as connection:
             row = await self._queries.find_key(connection, hash=digest)
         if row is None or not secrets.compare_digest(row["hash"], digest):

@@ -29,7 +29,7 @@ from redis.exceptions import (
 from storage import scripts
 from storage.calendar import Periods, periods_at
 from storage.errors import StoreRefused, StoreUnavailable
-from storage.types import BoardItem, Changed, ItemType, Position, Query, Ranking, Row
+from storage.types import Board, BoardItem, Changed, ItemType, Position, Query, Ranking, Row
 
 READ_TIMEOUT: Final = 5.0
 """Seconds without an answer after which the live store counts as away."""
@@ -130,16 +130,16 @@ class LiveStore:
         return [
             None
             if isinstance(view, bool)
-            else Ranking(reply.epoch, view.version, view.total, view.reference, _rows(view.rows))
+            else Ranking(reply.epoch, view.version, reply.seq, view.total, view.reference, _rows(view.rows))
             for view in reply.views
         ]
 
-    async def titles(self, shard: int, fields: Sequence[str]) -> list[tuple[str, str | None] | None]:
+    async def titles(self, shard: int, tenant: int, fields: Sequence[str]) -> list[tuple[str, str | None] | None]:
         """Title and artist of each `<item type>:<item id>`."""
         if not fields:
             return []
         with _translated():
-            found = await self._redis.hmget(f"{self.tag(shard)}:t", list(fields))
+            found = await self._redis.hmget(f"{self.tag(shard)}:t:{tenant}", list(fields))
         return [None if packed is None else scripts.decode_title(packed) for packed in found]
 
     async def quota_used(self, shard: int, day: int, agent: int) -> int:
@@ -151,15 +151,16 @@ class LiveStore:
         """Puts what the archive knows into the store; `lua/load.lua` has the shapes of the parts."""
         return int(await self._run("load", shard, scripts.pack(parts)))
 
-    async def add_items(self, shard: int, board: int, items: Sequence[BoardItem], now: int) -> int:
+    async def add_items(self, board: Board, items: Sequence[BoardItem], now: int) -> int:
         """Puts new items on a board, with score 0; those that are there stay as they are."""
         flat: list[object] = []
         titles: list[object] = []
         for item in items:
             flat += (item.item_id, item.number, 0, 0, 0, 0, 0, 0, 0)
             titles += (title_field(item.item_type, item.item_id), scripts.encode_title((item.title, item.artist)))
-        state = ("board", board, now, periods_at(now))
-        return await self.load(shard, [state, ("titles", titles), ("items", board, flat)])
+        state = ("board", board.number, now, periods_at(now))
+        parts = [state, ("titles", board.tenant, titles), ("items", board.number, flat)]
+        return await self.load(board.shard, parts)
 
     async def item_count(self, shard: int, board: int) -> int:
         """How many items are ranked on a board."""

@@ -100,6 +100,7 @@ class Recovery:
         async with self._archive.transaction() as connection:
             rows = await recount(self._archive, connection, shard, numbers, [periods] * len(numbers), [now] * len(numbers),
                                  seq=seq, since=since)  # fmt: skip
+        tenants = {board.number: board.tenant for board in boards}
         loaded = 0
         for board, portion in _portions(rows):
             flat: list[Any] = []
@@ -109,7 +110,7 @@ class Recovery:
                 counts = row["up_votes"], row["down_votes"], row["points"]
                 flat += (row["item_id"], row["id"], *counts, row["day"], row["week"], row["month"], trending)
                 titles += (title_field(row["item_type"], row["item_id"]), encode_title((row["title"], row["artist"])))
-            await self._live.load(shard, [("titles", titles), ("items", board, flat)])
+            await self._live.load(shard, [("titles", tenants[board], titles), ("items", board, flat)])
             loaded += len(portion)
             progress("items", loaded)
 
@@ -148,11 +149,12 @@ class Recovery:
         if not behind:
             return
         now = self._now()
-        for board, items in (await self._boards.items_of_shard(shard)).items():
-            if board in behind:
-                log.warning("adding items that the live store did not know", shard=shard, board=board)
-                for start in range(0, len(items), _PORTION):
-                    await self._live.add_items(shard, board, items[start : start + _PORTION], now)
+        items = await self._boards.items_of_shard(shard)
+        for board in await self._boards.of_shard(shard):
+            if board.number in behind:
+                log.warning("adding items that the live store did not know", shard=shard, board=board.slug)
+                for start in range(0, len(items[board.number]), _PORTION):
+                    await self._live.add_items(board, items[board.number][start : start + _PORTION], now)
 
 
 async def recount(

@@ -46,9 +46,10 @@ class _ViewReply(msgspec.Struct, array_like=True):
 
 
 class ReadReply(msgspec.Struct, array_like=True):
-    """What `read.lua` answers: the epoch, and a view or False for each that was asked for."""
+    """What `read.lua` answers: epoch, last seq, and a view or False for each that was asked for."""
 
     epoch: str
+    seq: int
     views: list[_ViewReply | bool]
 
 

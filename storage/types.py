@@ -181,7 +181,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ranking(msgspec.Struct, frozen=True):
-    """A view as the live store had it at (epoch, version).
+    """A view as the live store had it at (epoch, version), right after event `seq` of its shard.
 
     `total` counts the items of the board. `reference` names the sample of ranks (milliseconds)
     that movement is counted from, 0 where there is none yet.
@@ -189,6 +189,7 @@ class Ranking(msgspec.Struct, frozen=True):
 
     epoch: str
     version: int
+    seq: int
     total: int
     reference: int
     rows: list[Row]

@@ -12,7 +12,7 @@
 --                                for `trending` minus points * 2^((t - landmark) / half-life)
 --   <prefix>:v:<board>:<agent>   hash  item number -> ballot: value, or value:weight
 --   <prefix>:q:<day>     hash    agent -> votes used that day
---   <prefix>:t           hash    <item type>:<item id> -> JSON [title, artist]
+--   <prefix>:t:<tenant>  hash    <item type>:<item id> -> JSON [title, artist]
 --   <prefix>:r:<sender>  string  msgpack [batch id, reply] of a sender's latest batch
 --
 -- Scores are negated so that a plain ascending range gives score descending, then item id ascending.

@@ -4,7 +4,7 @@
 --    {'board', number, now, {day, week, month}}                  makes the board's state where there is none
 --    {'items', board, {item id, item number, up, down, all, day, week, month, trending, ...}}  points a window;
 --             trending relative to the board's landmark. An item that is there already stays as it is.
---    {'titles', {field, JSON [title, artist], ...}}
+--    {'titles', tenant, {field, JSON [title, artist], ...}}
 --    {'ballots', board, agent, {item number, ballot, ...}}
 --    {'quota', day, {agent, used, ...}}
 --
@@ -52,7 +52,7 @@ for _, part in ipairs(cmsgpack.unpack(ARGV[1])) do
     if new > 0 then bump(part[2], load_board(part[2]), versions) end
     added = added + new
   elseif kind == 'titles' then
-    call_many('HSET', key('t'), part[2], 2)
+    call_many('HSET', key('t', part[2]), part[3], 2)
   elseif kind == 'ballots' then
     call_many('HSET', key('v', part[2], part[3]), part[4], 2)
   elseif kind == 'quota' then

@@ -4,7 +4,7 @@
 -- ARGV[1]  msgpack array of views, each {board, window, kind, a, b}: `top` limit offset, `items` {item id, ...},
 --          `around` item span. A window that the board does not keep is empty: all its items have score 0.
 --
--- Returns msgpack {epoch, views}; a view is {version, total, reference, rows}, or false where the live store does
+-- Returns msgpack {epoch, seq, views}; a view is {version, total, reference, rows}, or false where the live store does
 -- not know the board. rows: five values an item: item id, rank, points, up, down;
 -- points never rise from row to row, but a tie is in any order (and `items` in the order asked for).
 
@@ -184,4 +184,5 @@ for n, view in ipairs(cmsgpack.unpack(ARGV[1])) do
     views[n] = false
   end
 end
-return cmsgpack.pack({ redis.call('HGET', meta_key, 'epoch') or '', views })
+local meta = redis.call('HMGET', meta_key, 'epoch', 'seq')
+return cmsgpack.pack({ meta[1] or '', tonumber(meta[2] or 0), views })

@@ -1,0 +1,198 @@
+"""The websocket door: handshakes, and every connection of this server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import structlog
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+from app.connection import Connection
+from app.registry import Registry
+from app.voting import Voting
+from channels.codec import CODECS, JSON, Codec
+from channels.errors import BAD_TOKEN, NOT_READING, OVERLOADED
+from channels.hub import Hub
+from storage.calendar import periods_at
+from storage.live import LiveStore
+from storage.types import Agent, Tenant
+
+PATH: Final = "/ws"
+STALLED_AFTER: Final = 30.0
+"""Seconds that a client may leave what it was sent unread."""
+
+log = structlog.get_logger(__name__)
+
+
+class Gateway:
+    """What all connections of this server share, and the set of them."""
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        registry: Registry,
+        voting: Voting,
+        live: LiveStore,
+        now: Callable[[], int],
+        message_rate: float,
+        heartbeat: float,
+        limit: int,
+        limit_per_address: int | None,
+        origins: Iterable[str],
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.clock = self.loop.time
+        self.hub = hub
+        self.registry = registry
+        self.voting = voting
+        self.now = now
+        self.message_rate = message_rate
+        self.heartbeat = heartbeat
+        self._live = live
+        self._limit = limit
+        self._limit_per_address = limit_per_address
+        self._origins = frozenset(origins)
+        self._connections: set[Connection] = set()
+        self._by_address: Counter[str] = Counter()
+        self._by_key: dict[bytes, set[Connection]] = {}
+
+    @property
+    def agents(self) -> int:
+        """Connections that may vote."""
+        return sum(connection.agent is not None for connection in self._connections)
+
+    @property
+    def viewers(self) -> int:
+        """Connections that only watch, or have not said hello yet."""
+        return len(self._connections) - self.agents
+
+    def accept(
+        self, transport: asyncio.Transport, codec: Codec, token: str | None, address: str, peers: set[Any]
+    ) -> Connection:
+        """Takes over a connection whose handshake is done."""
+        full = len(self._connections) >= self._limit
+        crowded = self._limit_per_address is not None and self._by_address[address] >= self._limit_per_address
+        connection = Connection(self, transport, codec, token, address, peers)
+        self._connections.add(connection)
+        self._by_address[address] += 1
+        if full or crowded:
+            connection.expel(OVERLOADED, "too many connections", retry_after_ms=5000)
+        return connection
+
+    def greeted(self, connection: Connection) -> None:
+        """Remembers under which key a connection said hello."""
+        if connection.key_hash is not None:
+            self._by_key.setdefault(connection.key_hash, set()).add(connection)
+
+    def remove(self, connection: Connection) -> None:
+        """Forgets a connection that is gone."""
+        if connection not in self._connections:
+            return
+        self._connections.remove(connection)
+        self._by_address[connection.address] -= 1
+        if not self._by_address[connection.address]:
+            del self._by_address[connection.address]
+        if connection.key_hash is not None:
+            peers = self._by_key.get(connection.key_hash, set())
+            peers.discard(connection)
+            if not peers:
+                self._by_key.pop(connection.key_hash, None)
+
+    def revoke(self, key_hash: bytes) -> None:
+        """Closes every connection that uses a key."""
+        for connection in list(self._by_key.get(key_hash, ())):
+            connection.expel(BAD_TOKEN, "this key was revoked")
+
+    async def revalidate(self) -> None:
+        """Closes connections whose keys are void by now: notices of it may have been missed."""
+        for key_hash in list(self._by_key):
+            if not await self.registry.valid(key_hash):
+                self.revoke(key_hash)
+
+    def quiesce(self) -> None:
+        """Reads nothing more from anybody, so that what is on its way can be answered."""
+        for connection in self._connections:
+            connection.quiesce()
+
+    async def quota_remaining(self, tenant: Tenant, agent: Agent) -> int | None:
+        """What is left of an agent's votes today; None where there is no limit."""
+        limit = self.voting.quota_of(agent)
+        if limit is None:
+            return None
+        used = await self._live.quota_used(tenant.shard, periods_at(self.now())[0], agent.number)
+        return max(0, limit - used)
+
+    async def watch(self) -> None:
+        """Probes the silent and closes those that stopped reading, until cancelled."""
+        period = min(self.heartbeat, STALLED_AFTER) / 3
+        probes = 0.0
+        while True:
+            await asyncio.sleep(period)
+            probes += period
+            now = self.clock()
+            silent = probes >= self.heartbeat
+            if silent:
+                probes = 0.0
+            for connection in list(self._connections):
+                if connection.blocked and now - connection.blocked_since > STALLED_AFTER:
+                    connection.expel(NOT_READING, "the client stopped reading")
+                elif silent:
+                    connection.probe()
+
+    def allows(self, origin: str | None, host: str | None) -> bool:
+        """Whether a page of this origin may connect: the server's own, or one of those in the settings."""
+        return origin is None or urlsplit(origin).netloc == host or origin.lower() in self._origins
+
+
+def protocol_class(gateway: Gateway) -> type[asyncio.Protocol]:
+    """The class that uvicorn hands websocket handshakes to.
+
+    For our path the connection leaves uvicorn, and the application, at the end of the handshake: from then on its
+    transport belongs to a `Connection`.
+    """
+
+    class Handshake(WebSocketsSansIOProtocol):
+        def handle_connect(self, event: Request) -> None:
+            if event.path.partition("?")[0] != PATH:
+                super().handle_connect(event)
+                return
+            response = self.conn.accept(event)
+            codec = JSON
+            if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+                offered = [name.strip() for line in event.headers.get_all("Sec-WebSocket-Protocol") for name in line.split(",")]
+                known = next((CODECS[name] for name in offered if name in CODECS), None)
+                if not gateway.allows(event.headers.get("Origin"), event.headers.get("Host")):
+                    response = self.conn.reject(HTTPStatus.FORBIDDEN, "This origin may not connect.\n")
+                elif offered and known is None:
+                    response = self.conn.reject(HTTPStatus.BAD_REQUEST, f"Known subprotocols: {', '.join(CODECS)}.\n")
+                elif known is not None:
+                    codec = known
+                    response.headers["Sec-WebSocket-Protocol"] = codec.subprotocol
+            self.conn.send_response(response)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+                self.handshake_complete = self.close_sent = True
+                self.transport.close()
+                return
+            self._hand_over(codec, _bearer(event.headers.get("Authorization")))
+
+        def _hand_over(self, codec: Codec, token: str | None) -> None:
+            address = self.client[0] if self.client else ""
+            self.connections.discard(self)
+            connection: Any = gateway.accept(self.transport, codec, token, address, self.connections)
+            self.connections.add(connection)
+            self.transport.set_protocol(connection)
+
+    return Handshake
+
+
+def _bearer(header: str | None) -> str | None:
+    scheme, _, token = (header or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None

@@ -1,0 +1,74 @@
+"""What Prometheus may ask a server for.
+
+One `Metrics` per server process, with a registry of its own. With several workers each process answers for
+itself: a scrape reaches one of them, and shows its numbers under its `pid`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter as Tally
+from collections.abc import Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from storage.types import Outcome
+
+_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_VOTES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+MEDIA_TYPE: Final = CONTENT_TYPE_LATEST
+
+
+class Metrics:
+    """Counters, gauges and histograms of one server process; times in seconds."""
+
+    def __init__(self, version: str) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(namespace="plaudit", registry=self.registry)
+        build = Gauge(
+            "plaudit_build_info", "Always 1; the labels say what runs.", ("version", "python", "pid"),
+            registry=self.registry,
+        )  # fmt: skip
+        build.labels(version, platform.python_version(), str(os.getpid())).set(1)
+        self.votes = self._counter("plaudit_votes", "Votes that were answered.", "status")
+        self.batch_votes = self._histogram("plaudit_batch_votes", "Votes in one batch.", _VOTES)
+        self.ack_seconds = self._histogram("plaudit_ack_seconds", "From a batch's departure to its answer.")
+        self.connections = self._gauge("plaudit_connections", "Open websockets.", "kind")
+        self.deliveries = self._counter("plaudit_deliveries", "Snapshots and deltas given to sockets.")
+        self.frames_encoded = self._counter("plaudit_frames_encoded", "Snapshots and deltas that were encoded.")
+        self.backlog = self._gauge("plaudit_backlog_events", "Events not yet in PostgreSQL.", "shard")
+        self.score_lag = self._histogram(
+            "plaudit_vote_to_score_seconds", "From a vote's arrival to its effect on the live score."
+        )
+        self.screen_lag = self._histogram(
+            "plaudit_score_to_screen_seconds", "From a change of a score to the writing of its delta."
+        )
+        self.archive_lag = self._histogram(
+            "plaudit_vote_to_postgresql_seconds", "From a vote's effect to its commit in PostgreSQL."
+        )
+        for kind in ("agent", "viewer"):
+            self.connections.labels(kind).set(0)
+
+    def batch(self, outcomes: Sequence[Outcome], seconds: float) -> None:
+        """Notes a batch of votes that was answered after `seconds`."""
+        for status, count in Tally(outcome.status for outcome in outcomes).items():
+            self.votes.labels(status.name.lower()).inc(count)
+        self.batch_votes.observe(len(outcomes))
+        self.ack_seconds.observe(seconds)
+
+    def text(self) -> bytes:
+        """Everything, in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float] = _SECONDS) -> Histogram:
+        return Histogram(name, text, buckets=buckets, registry=self.registry)

@@ -1,0 +1,93 @@
+"""What a server remembers of tenants, boards and keys, so that a vote asks the archive for nothing.
+
+Other servers' changes arrive as notices; while notices may have been missed, nothing is remembered.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from channels.errors import PlauditError
+from storage.boards import Boards
+from storage.directory import Credential, Directory, hash_secret
+from storage.types import Board, Tenant
+
+KEYS: Final = 200_000
+"""Credentials that are remembered at most; some sixty megabytes."""
+
+
+class Registry:
+    """Cached answers of the directory and of the boards."""
+
+    def __init__(self, directory: Directory, boards: Boards, default_tenant: str) -> None:
+        self._directory = directory
+        self._boards = boards
+        self._default = default_tenant
+        self._keys: OrderedDict[bytes, Credential] = OrderedDict()
+        self._tenants: dict[str, Tenant] = {}
+        self._by_slug: dict[int, dict[str, Board]] = {}
+
+    async def credential(self, secret: str) -> Credential:
+        """Who a key speaks for. Raises PlauditError `unauthorized`."""
+        digest = hash_secret(secret)
+        known = self._keys.get(digest)
+        if known is not None:
+            self._keys.move_to_end(digest)
+            return known
+        found = await self._directory.find_key(secret)
+        if found is None:
+            raise PlauditError("unauthorized", "This API key is unknown or was revoked")
+        self._keys[digest] = found
+        if len(self._keys) > KEYS:
+            self._keys.popitem(last=False)
+        return found
+
+    async def tenant(self, slug: str | None = None) -> Tenant:
+        """A tenant by its slug, the default one for None. Raises PlauditError `unknown_board`: to those
+        outside, a tenant that is not there and one without boards look the same."""
+        name = self._default if slug is None else slug
+        known = self._tenants.get(name)
+        if known is None:
+            known = await self._directory.tenant(name)
+            if known is None:
+                raise PlauditError("unknown_board", "There is no such tenant")
+            self._tenants[name] = known
+        return known
+
+    async def boards(self, tenant: Tenant) -> dict[str, Board]:
+        """A tenant's boards by slug, oldest first."""
+        known = self._by_slug.get(tenant.number)
+        if known is None:
+            known = {board.slug: board for board in await self._boards.of_tenant(tenant.number)}
+            self._by_slug[tenant.number] = known
+        return known
+
+    async def board(self, tenant: Tenant, slug: str) -> Board:
+        """One board. Raises PlauditError `unknown_board`."""
+        found = (await self.boards(tenant)).get(slug)
+        if found is None:
+            raise PlauditError("unknown_board", f"There is no board {slug!r}")
+        return found
+
+    def known_board(self, tenant: Tenant, slug: str) -> Board | None:
+        """One board if it can be told without asking; the hot path's short cut."""
+        boards = self._by_slug.get(tenant.number)
+        return None if boards is None else boards.get(slug)
+
+    async def valid(self, digest: bytes) -> bool:
+        """Whether the key of this hash still speaks for anybody."""
+        return digest in self._keys or await self._directory.find_hash(digest) is not None
+
+    def forget_key(self, digest: bytes) -> None:
+        """Makes a key be looked up again."""
+        self._keys.pop(digest, None)
+
+    def forget_boards(self, tenant: int) -> None:
+        """Makes a tenant's boards be looked up again."""
+        self._by_slug.pop(tenant, None)
+
+    def forget_all(self) -> None:
+        """Makes everything be looked up again: notices may have been missed."""
+        self._keys.clear()
+        self._by_slug.clear()

@@ -1,0 +1,287 @@
+"""The composition: everything that one server process is made of, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+import structlog
+
+from app.gateway import Gateway
+from app.metrics import Metrics
+from app.registry import Registry
+from app.settings import Settings
+from app.standings import Standings
+from app.tasks import Supervisor
+from app.voting import Voting
+from channels.hub import Hub
+from storage.archive import Archive
+from storage.batcher import Batcher
+from storage.boards import Boards
+from storage.catalogue import Catalogue
+from storage.directory import BoardsChanged, Directory, KeyRevoked, decode_notice
+from storage.errors import StorageError, StoreUnavailable
+from storage.flusher import Flusher
+from storage.ledger import Ledger
+from storage.live import LiveStore, LogEntry
+from storage.recovery import Recovery
+from storage.samples import Samples
+from storage.timekeeper import Timekeeper
+from storage.types import Changed, Known, Tier
+
+_CAUGHT_UP_WITHIN: Final = 2.0
+_POLL: Final = 0.01
+_PARTITIONS_EVERY: Final = 6 * 3600.0
+_RECONNECT: Final = 0.2
+
+log = structlog.get_logger(__name__)
+
+
+def wall_clock() -> int:
+    """Milliseconds since the Unix epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Services:
+    """One server's parts. `Services.open` starts and stops them."""
+
+    def __init__(self, settings: Settings, live: LiveStore, archive: Archive, now: Callable[[], int]) -> None:
+        self.settings = settings
+        self.live = live
+        self.archive = archive
+        self.now = now
+        self.metrics = Metrics()
+        self.supervisor = Supervisor()
+        self.directory = Directory(archive)
+        self.boards = Boards(archive)
+        self.catalogue = Catalogue(archive)
+        self.ledger = Ledger(archive)
+        self.recovery = Recovery(live, archive, now)
+        self.registry = Registry(self.directory, self.boards, settings.tenant)
+        self.batchers: dict[int, Batcher] = {}
+        self.flushers: dict[int, Flusher] = {}
+        quotas: dict[Tier, int | None] = {
+            "free": settings.quota_free,
+            "pro": settings.quota_pro,
+            "enterprise": settings.quota_enterprise,
+        }
+        self.voting = Voting(self.batchers, quotas, now)
+        self.standings = Standings(live, Samples(archive), lambda board: self.hub.state(board))
+        self.hub = Hub(
+            self.standings.views,
+            self.standings.labels,
+            asyncio.get_running_loop().time,
+            rate=settings.tick_rate,
+            unavailable=StorageError,
+            on_sent=self.metrics.shown,
+        )
+        self.gateway = Gateway(
+            hub=self.hub,
+            registry=self.registry,
+            voting=self.voting,
+            live=live,
+            now=now,
+            message_rate=settings.messages_per_second,
+            heartbeat=settings.heartbeat,
+            limit=settings.connections,
+            limit_per_address=settings.connections_per_address,
+            origins=settings.origins,
+        )
+        self._server = secrets.token_hex(6)
+        self._shards_changed = asyncio.Event()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, settings: Settings, redis_url: str, database_url: str, now: Callable[[], int] = wall_clock
+    ) -> AsyncIterator[Services]:
+        """A running server without its HTTP door. At the end what was voted is flushed, then all stops."""
+        async with LiveStore(redis_url, settings.prefix) as live, Archive(database_url) as archive:
+            services = cls(settings, live, archive, now)
+            try:
+                await services._start()
+                yield services
+            finally:
+                await services._stop()
+
+    async def _start(self) -> None:
+        await self.live.ping()
+        await self.ledger.ensure_partitions(self.now())
+        for tenant in await self.directory.tenants():
+            await self.serve_shard(tenant.shard)
+        self.supervisor.start("hub", self.hub.run)
+        self.supervisor.start("gateway", self.gateway.watch)
+        self.supervisor.start("announcements", self._follow_announcements)
+        self.supervisor.start("notices", self._follow_notices)
+        self.supervisor.start("partitions", self._make_partitions)
+
+    async def serve_shard(self, shard: int) -> None:
+        """Begins to take votes for a shard, if it is not done yet, once its live state is in order."""
+        if shard in self.batchers:
+            return
+        batcher = Batcher(
+            self.live.pipe(shard),
+            f"{self._server}-{shard}",
+            partial(self._recover, shard),
+            now=self.now,
+            backlog_limit=self.settings.backlog,
+            on_batch=self.metrics.applied,
+            on_change=self._changed,
+        )
+        flusher = Flusher(shard, self.live, self.archive, on_flush=self._flushed)
+        self.batchers[shard], self.flushers[shard] = batcher, flusher
+        await self.recovery.ensure(shard)
+        self.supervisor.start(f"batcher {shard}", batcher.run)
+        self.supervisor.start(f"flusher {shard}", flusher.run)
+        keeper = Timekeeper(flusher, self.live, self.archive, self.now)
+        self.supervisor.start(f"timekeeper {shard}", keeper.run)
+        self._shards_changed.set()
+
+    async def _stop(self) -> None:
+        await self.drain()
+        for shard, flusher in self.flushers.items():
+            await self.supervisor.stop(f"batcher {shard}")
+            try:
+                if flusher.leading:
+                    await self.caught_up(shard)
+            except StorageError as error:
+                log.warning("stopped with votes that are not in PostgreSQL yet", shard=shard, error=str(error))
+        await self.supervisor.stop()
+
+    async def drain(self) -> None:
+        """Reads no further votes from sockets, and returns when those that were read are answered."""
+        self.gateway.quiesce()
+        for batcher in self.batchers.values():
+            await batcher.drain()
+        await asyncio.sleep(0)
+
+    async def caught_up(self, shard: int) -> None:
+        """Returns when the archive has every event of a shard that the live store had when called, so that
+        whoever voted sees it there; at the latest after two seconds."""
+        wanted = (await self.live.position(shard)).seq
+        try:
+            async with asyncio.timeout(_CAUGHT_UP_WITHIN):
+                while await self.ledger.position(shard) < wanted:
+                    await asyncio.sleep(_POLL)
+        except TimeoutError:
+            log.warning("the archive is behind", shard=shard, seq=wanted)
+
+    def revoked(self, key_hash: bytes) -> None:
+        """Ends what a key was good for on this server."""
+        self.registry.forget_key(key_hash)
+        self.gateway.revoke(key_hash)
+
+    async def readiness(self) -> dict[str, str | None]:
+        """What a load balancer asks: each check with its problem, None where it is fine."""
+        return {
+            "live_store": await _problem(self.live.ping),
+            "archive": await _problem(self.archive.ping),
+            "votes": self._votes_problem(),
+            "backlog": await self._backlog_problem(),
+            "tasks": ", ".join(f"{name}: {why}" for name, why in self.supervisor.down.items()) or None,
+        }
+
+    def _votes_problem(self) -> str | None:
+        away = [str(shard) for shard, batcher in self.batchers.items() if not batcher.available]
+        return f"votes wait for the live store in shards {', '.join(away)}" if away else None
+
+    async def _backlog_problem(self) -> str | None:
+        try:
+            backlog = await self.backlog()
+        except StoreUnavailable as error:
+            return str(error)
+        full = [shard for shard, events in backlog.items() if events >= self.settings.backlog]
+        return f"too many events wait for PostgreSQL in shards {full}" if full else None
+
+    async def backlog(self) -> dict[int, int]:
+        """Events by shard that PostgreSQL does not have yet."""
+        positions = {shard: await self.live.position(shard) for shard in self.batchers}
+        return {shard: position.seq - position.flushed for shard, position in positions.items()}
+
+    async def _recover(self, shard: int, known: Known | None) -> Known:
+        return await self.recovery.ensure(shard, known)
+
+    def _changed(self, epoch: str, seq: int, versions: dict[int, int]) -> None:
+        self.hub.changed(epoch, versions)
+
+    def _flushed(self, entries: Sequence[LogEntry]) -> None:
+        self.metrics.flushed(max(0, self.now() - entries[0].applied_at) / 1000)
+
+    async def _follow_announcements(self) -> None:
+        """Hears of the boards that other servers' votes changed."""
+        while True:
+            self._shards_changed.clear()
+            follow = asyncio.create_task(self._follow(list(self.batchers)))
+            changed = asyncio.create_task(self._shards_changed.wait())
+            try:
+                await asyncio.wait([follow, changed], return_when=asyncio.FIRST_COMPLETED)
+                if follow.done():
+                    error = follow.exception()
+                    if error is not None and not isinstance(error, StorageError):
+                        raise error
+                    self.hub.missed()
+                    await asyncio.sleep(_RECONNECT)
+            finally:
+                follow.cancel()
+                changed.cancel()
+                await asyncio.gather(follow, changed, return_exceptions=True)
+
+    async def _follow(self, shards: Sequence[int]) -> None:
+        if not shards:
+            await asyncio.Event().wait()
+        async for message in self.live.changes(shards):
+            if message is None:
+                self.hub.missed()
+            else:
+                self._announced(message)
+
+    def _announced(self, message: Changed) -> None:
+        self.batchers[message.shard].observe(message.epoch, message.seq)
+        self.hub.changed(message.epoch, message.versions)
+
+    async def _follow_notices(self) -> None:
+        """Hears of keys that other servers revoked and of boards that they made."""
+        while True:
+            try:
+                async with self.archive.listen(self._notice) as lost:
+                    self.registry.forget_all()
+                    await self.gateway.revalidate()
+                    await lost.wait()
+            except StorageError as error:
+                log.warning("notices of other servers are not heard", error=str(error))
+            await asyncio.sleep(_RECONNECT)
+
+    def _notice(self, text: str) -> None:
+        match decode_notice(text):
+            case KeyRevoked(key_hash):
+                self.revoked(key_hash)
+            case BoardsChanged(tenant, shard):
+                self.registry.forget_boards(tenant)
+                if shard not in self.batchers:
+                    self.supervisor.start(f"shard {shard}", partial(self._begin_shard, shard))
+
+    async def _begin_shard(self, shard: int) -> None:
+        await self.serve_shard(shard)
+        await asyncio.Event().wait()
+
+    async def _make_partitions(self) -> None:
+        while True:
+            await asyncio.sleep(_PARTITIONS_EVERY)
+            try:
+                await self.ledger.ensure_partitions(self.now())
+            except StorageError as error:
+                log.warning("partitions were not made", error=str(error))
+
+
+async def _problem(check: Callable[[], object]) -> str | None:
+    try:
+        async with asyncio.timeout(2.0):
+            await check()  # type: ignore[misc]  # every check is a coroutine function
+    except (StorageError, TimeoutError) as error:
+        return str(error) or "no answer in time"
+    return None

@@ -1,0 +1,90 @@
+"""Rankings as people are shown them: the live store's rows, with movement and with what items are called."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from channels.errors import PlauditError
+from channels.ranking import Row, View
+from channels.wire import Label
+from storage.errors import ArchiveUnavailable
+from storage.live import LiveStore, title_field
+from storage.samples import Samples
+from storage.types import Board, Query, Ranking, TopView, ViewSpec, Window
+
+_LABELS: Final = 200_000
+_SAMPLES: Final = 500
+
+State = tuple[str, int]
+
+
+class Standings:
+    """Reads views of boards. `state_of` gives the newest (epoch, version) of a board that the server has heard of."""
+
+    def __init__(self, live: LiveStore, samples: Samples, state_of: Callable[[int], State | None]) -> None:
+        self._live = live
+        self._samples = samples
+        self._state_of = state_of
+        self._labels: dict[str, Label] = {}
+        self._ranks: OrderedDict[tuple[int, Window, int], dict[str, int]] = OrderedDict()
+
+    def state(self, board: Board) -> State | None:
+        """The newest (epoch, version) of a board that is known; None where only a read can tell."""
+        return self._state_of(board.number)
+
+    async def view(self, board: Board, window: Window, spec: ViewSpec) -> View:
+        """One view. Raises PlauditError `overloaded` where the live store does not have the board, `invalid`
+        for a window that the board does not keep."""
+        if window not in board.windows:
+            raise PlauditError("invalid", f"The board {board.slug!r} has no window {window!r}")
+        found = (await self.views(board.shard, [(board, Query(board.number, window, spec))]))[0]
+        if found is None:
+            raise PlauditError("overloaded", "The board can't be read now", 1000)
+        return found
+
+    async def views(self, shard: int, wanted: Sequence[tuple[Board, Query]]) -> list[View | None]:
+        """Views of boards of one shard, as of one moment; None for a board that the live store does not have."""
+        rankings = await self._live.read(shard, [query for _, query in wanted])
+        return [
+            None if ranking is None else await self._view(query, ranking)
+            for (_, query), ranking in zip(wanted, rankings, strict=True)
+        ]
+
+    async def _view(self, query: Query, ranking: Ranking) -> View:
+        before = await self._ranks_at(query.board, query.window, ranking.reference)
+        rows = [Row(row.item, row.rank, row.points, row.up, row.down, before.get(row.item)) for row in ranking.rows]
+        top = isinstance(query.view, TopView)
+        return View.of(ranking.epoch, ranking.version, ranking.total, rows, top=top)
+
+    async def _ranks_at(self, board: int, window: Window, reference: int) -> dict[str, int]:
+        """Ranks as of a sample. While the archive is away there is no movement, rather than no ranking."""
+        if not reference:
+            return {}
+        key = board, window, reference
+        known = self._ranks.get(key)
+        if known is None:
+            try:
+                known = await self._samples.ranks(*key)
+            except ArchiveUnavailable:
+                return {}
+            self._ranks[key] = known
+            if len(self._ranks) > _SAMPLES:
+                self._ranks.popitem(last=False)
+        return known
+
+    async def labels(self, board: Board, items: Iterable[str]) -> dict[str, Label]:
+        """What items of a board are called. One that has no title is left out."""
+        fields = {item: f"{board.tenant}:{title_field(board.item_type, item)}" for item in items}
+        missing = [item for item, field in fields.items() if field not in self._labels]
+        if missing:
+            found = await self._live.titles(
+                board.shard, board.tenant, [title_field(board.item_type, item) for item in missing]
+            )
+            if len(self._labels) > _LABELS:
+                self._labels.clear()
+            for item, title in zip(missing, found, strict=True):
+                if title is not None:
+                    self._labels[fields[item]] = Label(*title)
+        return {item: self._labels[field] for item, field in fields.items() if field in self._labels}

@@ -1,0 +1,128 @@
+"""From who says what to a vote on its way: the one path that every vote takes, whatever door it came through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from channels.errors import PlauditError
+from channels.protocol import Choice
+from storage.batcher import Batcher, Reply
+from storage.calendar import until_tomorrow
+from storage.types import Agent, Board, Outcome, Status, Tier, Vote
+
+_CHOICES: Final[dict[Choice, int]] = {"up": 1, "down": -1}
+_RETRY_OVERLOADED_MS: Final = 1000
+
+
+class Voting:
+    """Casts and retracts ballots.
+
+    `batchers` are by shard; `quotas` give a tier's votes a day, None where it has no limit; `now` gives
+    milliseconds since the Unix epoch.
+    """
+
+    def __init__(
+        self, batchers: Mapping[int, Batcher], quotas: Mapping[Tier, int | None], now: Callable[[], int]
+    ) -> None:
+        self._batchers = batchers
+        self._quotas = quotas
+        self._now = now
+
+    def quota_of(self, agent: Agent) -> int | None:
+        """Votes a day that the agent may use, None where there is no limit."""
+        return self._quotas[agent.tier]
+
+    def cast(
+        self,
+        agent: Agent,
+        board: Board,
+        item_id: str,
+        reply: Reply,
+        *,
+        choice: Choice | None = None,
+        value: int | None = None,
+        comment: str | None = None,
+        ranked: bool = False,
+    ) -> None:
+        """Puts a vote on its way; `reply` is called with its outcome, exactly once.
+
+        Raises PlauditError `invalid`, before anything was sent, where the board takes no such ballot.
+        """
+        points = ballot_value(board, choice, value)
+        limit, weight = self._quotas[agent.tier], board.weight_of(agent.tier)
+        self._submit(Vote(board, agent.number, item_id, points, limit, weight, comment, ranked), reply)
+
+    def retract(self, agent: Agent, board: Board, item_id: str, reply: Reply, *, ranked: bool = False) -> None:
+        """Takes a ballot back; `reply` is called with the outcome, exactly once."""
+        limit = self._quotas[agent.tier]
+        self._submit(Vote(board, agent.number, item_id, None, limit, ranked=ranked), reply)
+
+    async def outcome(self, put: Callable[[Reply], None]) -> Outcome:
+        """Waits for a vote that `put` puts on its way.
+
+        Raises PlauditError where the vote was refused.
+        """
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        put(lambda outcome: None if answer.done() else answer.set_result(outcome))
+        outcome = await answer
+        self.check(outcome)
+        return outcome
+
+    def check(self, outcome: Outcome) -> None:
+        """Raises the PlauditError of an outcome that is none of applied, changed, unchanged, retracted."""
+        refusal = self.refusal(outcome)
+        if refusal is not None:
+            raise refusal
+
+    def refusal(self, outcome: Outcome) -> PlauditError | None:
+        """The contract's error for an outcome, None for a vote that was taken."""
+        match outcome.status:
+            case Status.APPLIED | Status.CHANGED | Status.UNCHANGED | Status.RETRACTED:
+                return None
+            case Status.UNKNOWN_ITEM:
+                return PlauditError("unknown_item")
+            case Status.NO_BALLOT:
+                return PlauditError("no_ballot")
+            case Status.ALREADY_VOTED:
+                return PlauditError("already_voted", "This agent's ballot on the item stands and is final")
+            case Status.VOTING_CLOSED:
+                return PlauditError("voting_closed")
+            case Status.QUOTA_EXCEEDED:
+                return PlauditError("quota_exceeded", retry_after_ms=until_tomorrow(self._now()))
+            case Status.OVERLOADED:
+                return PlauditError(
+                    "overloaded", "The vote could not be taken now; send it again", _RETRY_OVERLOADED_MS
+                )
+
+    def _submit(self, vote: Vote, reply: Reply) -> None:
+        batcher = self._batchers.get(vote.board.shard)
+        if batcher is None:
+            reply(Outcome(Status.OVERLOADED))
+        else:
+            batcher.submit(vote, reply)
+
+
+def ballot_value(board: Board, choice: Choice | None, value: int | None) -> int:
+    """The ballot's value, from either form of saying it.
+
+    Raises PlauditError `invalid` for one that the board does not take.
+    """
+    if choice is not None:
+        if board.ballot not in {"updown", "like"}:
+            raise PlauditError("invalid", f"This board takes a value from {board.minimum} to {board.maximum}")
+        value = _CHOICES[choice]
+    if value is None or not board.takes(value):
+        raise PlauditError("invalid", f"This board takes {_taken(board)}")
+    return value
+
+
+def _taken(board: Board) -> str:
+    match board.ballot:
+        case "updown":
+            return 'the votes "up" and "down" (the values 1 and -1)'
+        case "like":
+            return 'the vote "up" (the value 1)'
+        case _:
+            return f"a value from {board.minimum} to {board.maximum}"

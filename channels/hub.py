@@ -1,0 +1,218 @@
+"""The hub: which rooms there are, which boards changed, and the tick that shows it.
+
+The first change of a quiet room is shown at once; after that a room is shown changes at the ticks of a common
+clock, so that all rooms that are due are read together. Nothing is queued: a room that is due is read as it
+then is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from channels.ranking import View
+from channels.room import Member, Room, Subscription
+from channels.wire import Label
+from storage.types import Board, Query, TopView
+
+LINGER: Final = 1000
+"""Empty rooms that are kept, so that whoever comes back soon can resume."""
+
+_RETRY: Final = 0.25
+
+ReadViews = Callable[[int, Sequence[tuple[Board, Query]]], Awaitable[Sequence[View | None]]]
+ReadLabels = Callable[[Board, Sequence[str]], Awaitable[Mapping[str, Label]]]
+OnSent = Callable[[int, float], None]
+
+log = structlog.get_logger(__name__)
+
+
+class Hub:
+    """All rooms of one server.
+
+    `views` reads views of one shard's boards as of one moment, `labels` what items are called; what they
+    raise ends a `join`, and is tried again by the tick. `clock` gives seconds and never goes back.
+    `on_sent` hears of each tick: frames handed out, and seconds since the oldest change in it was known.
+    """
+
+    def __init__(
+        self,
+        views: ReadViews,
+        labels: ReadLabels,
+        clock: Callable[[], float],
+        *,
+        rate: float,
+        unavailable: type[Exception],
+        on_sent: OnSent = lambda frames, seconds: None,
+    ) -> None:
+        self._views = views
+        self._labels = labels
+        self._clock = clock
+        self._interval = 1 / rate
+        self._unavailable = unavailable
+        self._on_sent = on_sent
+        self._rooms: dict[Query, Room] = {}
+        self._by_board: dict[int, set[Room]] = {}
+        self._empty: dict[Query, None] = {}
+        self._versions: dict[int, tuple[str, int]] = {}
+        self._dirty: dict[Room, float] = {}
+        self._wake = asyncio.Event()
+        self._reading = asyncio.Lock()
+
+    @property
+    def rooms(self) -> int:
+        """Rooms that somebody watches."""
+        return len(self._rooms) - len(self._empty)
+
+    def state(self, board: int) -> tuple[str, int] | None:
+        """The newest (epoch, version) of a board that this server has heard of; None where it can't know."""
+        return self._versions.get(board)
+
+    def changed(self, epoch: str, versions: Mapping[int, int]) -> None:
+        """Takes note of boards' new versions; hearing of one twice does no harm."""
+        for board, version in versions.items():
+            known = self._versions.get(board)
+            if known is not None and known[0] == epoch and known[1] >= version:
+                continue
+            self._versions[board] = epoch, version
+            for room in self._by_board.get(board, ()):
+                self._mark(room)
+
+    def missed(self) -> None:
+        """Announcements may have been missed: no version is known, and every room has to be read."""
+        self._versions.clear()
+        for room in self._rooms.values():
+            self._mark(room)
+
+    def _mark(self, room: Room) -> None:
+        if not room.empty and room not in self._dirty:
+            self._dirty[room] = self._clock()
+            self._wake.set()
+
+    async def join(
+        self, board: Board, query: Query, member: Member, number: int, *, name: str | int, epoch: str | None,
+        version: int | None,
+    ) -> tuple[Subscription, list[bytes]]:  # fmt: skip
+        """Lets a member into the room of a view; answers its subscription and the frames to send first.
+
+        The caller writes them without waiting in between, so that no change comes before them.
+        """
+        room = self._rooms.get(query)
+        if room is None:
+            room = self._rooms[query] = Room(board, query, top=isinstance(query.view, TopView))
+            self._by_board.setdefault(board.number, set()).add(room)
+            self._empty[query] = None
+        if not self._current(room):
+            await self._catch_up(room)
+        if room.view is None:
+            raise self._unavailable(f"the board {board.slug!r} can't be read now")
+        subscription = Subscription(room, member, number)
+        room.add(subscription)
+        self._empty.pop(query, None)
+        return subscription, room.resume(member.codec, name, number, epoch, version)
+
+    def leave(self, subscription: Subscription) -> None:
+        """Ends a subscription. An empty room is kept for a while."""
+        room = subscription.room
+        room.remove(subscription)
+        if room.empty and room.query in self._rooms:
+            self._dirty.pop(room, None)
+            self._empty[room.query] = None
+            if len(self._empty) > LINGER:
+                oldest = next(iter(self._empty))
+                self._forget(oldest)
+
+    def _forget(self, query: Query) -> None:
+        del self._empty[query]
+        room = self._rooms.pop(query)
+        rooms = self._by_board[room.board.number]
+        rooms.discard(room)
+        if not rooms:
+            del self._by_board[room.board.number]
+
+    def _current(self, room: Room) -> bool:
+        """Whether the room has seen the newest version of its board that is known."""
+        known = self._versions.get(room.board.number)
+        return room.view is not None and known is not None and known == (room.view.epoch, room.seen_version)
+
+    async def _catch_up(self, room: Room) -> None:
+        """Reads a room for somebody who joins: at once where nobody watches yet, else at the room's next tick,
+        so that a crowd that joins costs one read a tick."""
+        joined = self._clock()
+        if room.not_before > joined and not room.empty:
+            await asyncio.sleep(room.not_before - joined)
+        async with self._reading:
+            if room.read_at < joined:
+                await self._show([room])
+
+    async def run(self) -> None:
+        """Shows rooms what changed, until cancelled."""
+        while True:
+            await self._wake.wait()
+            now = self._clock()
+            due = [room for room in self._dirty if room.not_before <= now]
+            if not due:
+                self._wake.clear()
+                await self._next_tick(now)
+                self._wake.set()
+                continue
+            try:
+                async with self._reading:
+                    await self._show(due)
+            except self._unavailable as error:
+                log.warning("boards could not be read", error=str(error))
+                await asyncio.sleep(_RETRY)
+            if not self._dirty:
+                self._wake.clear()
+
+    async def _next_tick(self, now: float) -> None:
+        """Waits until the next room is due, or another one is marked that may be due sooner."""
+        if not self._dirty:
+            return
+        soonest = min(room.not_before for room in self._dirty)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, soonest - now)):
+                await self._wake.wait()
+
+    async def _show(self, rooms: Sequence[Room]) -> None:
+        by_shard: dict[int, list[Room]] = {}
+        for room in rooms:
+            by_shard.setdefault(room.board.shard, []).append(room)
+        for shard, some in by_shard.items():
+            since = min((self._dirty[room] for room in some if room in self._dirty), default=None)
+            marked = {room: self._dirty.pop(room, None) for room in some}
+            started = self._clock()
+            try:
+                views = await self._views(shard, [(room.board, room.query) for room in some])
+                sent = 0
+                for room, view in zip(some, views, strict=True):
+                    if view is not None:
+                        room.read_at = started
+                        sent += await self._advance(room, view)
+            except self._unavailable:
+                self._dirty.update({room: at for room, at in marked.items() if at is not None})
+                raise
+            now = self._clock()
+            # The first tick of the common clock that is not too soon: half an interval after a change shown at once.
+            tick = (now // self._interval + 1) * self._interval
+            for room in some:
+                room.not_before = tick if tick - now >= self._interval / 2 else tick + self._interval
+            if since is not None:
+                self._on_sent(sent, now - since)
+
+    async def _advance(self, room: Room, view: View) -> int:
+        missing = room.unlabelled(view.rows)
+        if missing:
+            found = await self._labels(room.board, missing)
+            room.labels.update({item: found.get(item, Label(None)) for item in missing})
+        room.seen_version = view.version
+        known = self._versions.get(room.board.number)
+        if known is None or (known[0] == view.epoch and known[1] < view.version):
+            self._versions[room.board.number] = view.epoch, view.version
+        elif known != (view.epoch, view.version):
+            self._mark(room)
+        return room.advance(view)

@@ -1,0 +1,197 @@
+"""A room: everyone who watches one view of one board, and what they have been shown.
+
+State sync with conflation: a room holds the view that its members have. When the board changed, the
+difference is encoded once per codec and the same bytes go to every member. Whoever cannot take them now is passed over and
+brought up to date when it can: by one merged change while the room remembers, else by a snapshot.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Final, Protocol
+
+from channels.codec import Codec
+from channels.delta import Change, diff, merge
+from channels.frames import frame
+from channels.protocol import Resumed
+from channels.ranking import View
+from channels.wire import DeltaFrames, Label, SnapshotFrames, delta_of, snapshot_of
+from storage.types import Board, Query
+
+MEMORY: Final = 64
+"""Changes that a room remembers: some seconds under load, enough for a reconnect."""
+
+
+class Member(Protocol):
+    """A connection, as rooms need it."""
+
+    codec: Codec
+    blocked: bool
+    """Whether its buffer is over the mark: then nothing must be written to it."""
+
+    def write(self, frame: bytes) -> None:
+        """Hands bytes to the transport. Never waits, never raises."""
+
+
+class Subscription:
+    """One connection's place in a room. `behind` is the version it holds while it is not up to date."""
+
+    __slots__ = ("behind", "member", "number", "room")
+
+    def __init__(self, room: Room, member: Member, number: int) -> None:
+        self.room = room
+        self.member = member
+        self.number = number
+        self.behind: int | None = None
+
+    def catch_up(self) -> None:
+        """Brings a member that was passed over up to date."""
+        if self.behind is None or self.room.view is None:
+            return
+        held, self.behind = self.behind, None
+        for prepared in self.room.missed(self.member.codec, self.number, held):
+            self.member.write(prepared)
+
+
+class Room:
+    """One view of one window of a board."""
+
+    def __init__(self, board: Board, query: Query, *, top: bool) -> None:
+        self.board = board
+        self.query = query
+        self.top = top
+        self.view: View | None = None
+        self.labels: dict[str, Label] = {}
+        self.seen_version = 0
+        self.not_before = 0.0
+        self.read_at = float("-inf")
+        self._changes: deque[Change] = deque(maxlen=MEMORY)
+        self._groups: dict[tuple[Codec, int], dict[Subscription, None]] = {}
+        self._snapshot: SnapshotFrames | None = None
+
+    @property
+    def members(self) -> int:
+        """How many subscriptions there are."""
+        return sum(map(len, self._groups.values()))
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody watches."""
+        return not self._groups
+
+    def subscriptions(self) -> Iterator[Subscription]:
+        """Everyone in the room."""
+        for group in self._groups.values():
+            yield from group
+
+    def add(self, subscription: Subscription) -> None:
+        """Lets a subscription in."""
+        key = subscription.member.codec, subscription.number
+        self._groups.setdefault(key, {})[subscription] = None
+
+    def remove(self, subscription: Subscription) -> None:
+        """Lets a subscription go."""
+        key = subscription.member.codec, subscription.number
+        group = self._groups.get(key, {})
+        group.pop(subscription, None)
+        if not group:
+            self._groups.pop(key, None)
+
+    def unlabelled(self, rows: Iterable[str]) -> list[str]:
+        """Items among these that the room has no label for."""
+        return [item for item in rows if item not in self.labels]
+
+    def advance(self, view: View) -> int:
+        """Shows everyone the new view; answers how many frames were handed to transports.
+
+        Labels of its rows must be in `labels`. A view that looks the same is not shown: members stay at
+        their version, from which the next change will start.
+        """
+        old = self.view
+        if old is None or old.epoch != view.epoch:
+            return self._replace(view)
+        change = diff(old, view)
+        if change is None:
+            return 0
+        self.view = view
+        self._snapshot = None
+        self._changes.append(change)
+        for item in change.left:
+            self.labels.pop(item, None)
+        return self._broadcast(change)
+
+    def _broadcast(self, change: Change) -> int:
+        prepared = DeltaFrames(delta_of(change, self.labels))
+        sent = 0
+        for (codec, number), group in self._groups.items():
+            data = prepared.frame(codec, number)
+            for subscription in group:
+                member = subscription.member
+                if member.blocked:
+                    if subscription.behind is None:
+                        subscription.behind = change.prev
+                else:
+                    member.write(data)
+                    sent += 1
+        return sent
+
+    def _replace(self, view: View) -> int:
+        """Another epoch: nothing that was shown leads to it."""
+        first = self.view is None
+        self.view = view
+        self._snapshot = None
+        self._changes.clear()
+        self.labels = {item: label for item, label in self.labels.items() if item in view.rows}
+        if first:
+            return 0
+        sent = 0
+        for subscription in self.subscriptions():
+            if subscription.member.blocked:
+                subscription.behind = -1
+            else:
+                subscription.member.write(self.snapshot(subscription.member.codec, None, subscription.number))
+                sent += 1
+        return sent
+
+    def snapshot(self, codec: Codec, client_id: str | int | None, number: int) -> bytes:
+        """A frame with the whole view."""
+        assert self.view is not None
+        if self._snapshot is None:
+            message = snapshot_of(self.view, self.labels, self.board.slug, self.query.window)
+            self._snapshot = SnapshotFrames(message)
+        return self._snapshot.frame(codec, client_id, number)
+
+    def missed(self, codec: Codec, number: int, held: int) -> list[bytes]:
+        """Frames that take a member from version `held` to the present."""
+        assert self.view is not None
+        if held == self.view.version:
+            return []
+        change = self.change_since(held)
+        if change is None:
+            return [self.snapshot(codec, None, number)]
+        return [DeltaFrames(delta_of(change, self.labels)).frame(codec, number)]
+
+    def change_since(self, version: int) -> Change | None:
+        """All that happened since a version as one change; None where the room does not remember that far."""
+        if self.view is None:
+            return None
+        changes: list[Change] = []
+        for change in reversed(self._changes):
+            changes.append(change)
+            if change.prev == version:
+                return merge(changes[::-1], self.view)
+        return None
+
+    def resume(
+        self, codec: Codec, client_id: str | int, number: int, epoch: str | None, version: int | None
+    ) -> list[bytes]:
+        """What answers a `subscribe`: a snapshot, or, for who holds a state that is remembered, what it missed."""
+        view = self.view
+        assert view is not None
+        if version is not None and epoch == view.epoch:
+            change = self.change_since(version)
+            if version == view.version or change is not None:
+                resumed = codec.encode(Resumed(client_id, number, view.epoch, version))
+                return [frame(codec.opcode, resumed), *self.missed(codec, number, version)]
+        return [self.snapshot(codec, client_id, number)]

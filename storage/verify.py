@@ -1,0 +1,155 @@
+"""The proof: every board recomputed from its events, beside what the archive keeps and what the live store shows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from zlib import crc32
+
+import msgspec
+
+from storage.archive import Archive
+from storage.boards import Boards
+from storage.errors import StoreUnavailable
+from storage.ledger import Ledger
+from storage.live import BoardTimes, LiveStore
+from storage.recovery import recount
+from storage.types import Board, Query, Row, TopView, Window
+
+_PAGE: Final = 2000
+_TRIES: Final = 20
+_BEHIND: Final = 10.0
+_POLL: Final = 0.02
+_EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TRENDING_TOLERANCE: Final = 1  # hundredths: sums of doubles depend on their order, and faded votes are dropped
+
+
+class BoardReport(msgspec.Struct, frozen=True):
+    """One board: digests of its ranking over all time, and what differs from the events, in words."""
+
+    tenant: int
+    board: str
+    items: int
+    events_digest: int
+    archive_digest: int
+    live_digest: int
+    differences: tuple[str, ...]
+
+
+class _Live(msgspec.Struct):
+    """A board as the live store has it right after event `seq`."""
+
+    seq: int
+    times: BoardTimes
+    rows: dict[Window, dict[str, Row]]
+
+
+async def verify_shard(live: LiveStore, archive: Archive, shard: int) -> list[BoardReport]:
+    """Checks every board of a shard. Votes may come in meanwhile: each board is compared as of one seq.
+
+    Raises StorageError where a store is away, or a board never holds still for long enough.
+    """
+    return [await _verify(live, archive, board) for board in await Boards(archive).of_shard(shard)]
+
+
+async def _verify(live: LiveStore, archive: Archive, board: Board) -> BoardReport:
+    shown = await _read(live, board)
+    await _flushed(Ledger(archive), board.shard, shown.seq)
+    async with archive.transaction(snapshot=True) as connection:
+        position = await archive.queries.flushed_seq(connection, shard=board.shard) or 0
+        counted = await _recount(archive, connection, board, shown, shown.seq)
+        kept = counted if position == shown.seq else await _recount(archive, connection, board, shown, position)
+    differences = [*_archive_differences(kept), *_live_differences(counted, shown)]
+    everything = shown.rows["all"]
+    return BoardReport(
+        board.tenant,
+        board.slug,
+        len(counted),
+        _digest({row["item_id"]: row["moved"] for row in kept}),
+        _digest({row["item_id"]: row["points"] for row in kept}),
+        _digest({item: row.points for item, row in everything.items()}),
+        tuple(differences),
+    )
+
+
+async def _recount(archive: Archive, connection: Any, board: Board, shown: _Live, seq: int) -> list[Any]:
+    periods, shown_at = shown.times
+    return await recount(
+        archive, connection, board.shard, [board.number], [periods], [shown_at], seq=seq, since=_EVER
+    )
+
+
+async def _read(live: LiveStore, board: Board) -> _Live:
+    """All windows of a board at one version of it."""
+    for _ in range(_TRIES):
+        times = await live.board_state(board.shard, board.number)
+        if times is None:
+            raise StoreUnavailable(f"the live store does not have the board {board.slug!r}")
+        seen: set[tuple[str, int]] = set()
+        rows: dict[Window, dict[str, Row]] = {window: {} for window in board.windows}
+        seq = 0
+        offset, total = 0, 1
+        while offset < total and len(seen) < 2:
+            views = [Query(board.number, window, TopView(_PAGE, offset)) for window in board.windows]
+            for window, ranking in zip(board.windows, await live.read(board.shard, views), strict=True):
+                if ranking is not None:
+                    rows[window].update({row.item: row for row in ranking.rows})
+                    seen.add((ranking.epoch, ranking.version))
+                    seq, total = ranking.seq, ranking.total
+            offset += _PAGE
+        if len(seen) == 1 and times == await live.board_state(board.shard, board.number):
+            return _Live(seq, times, rows)
+    raise StoreUnavailable(f"the board {board.slug!r} changes too fast to be compared")
+
+
+async def _flushed(ledger: Ledger, shard: int, seq: int) -> None:
+    """Waits until the archive has come as far as the live store was."""
+    try:
+        async with asyncio.timeout(_BEHIND):
+            while await ledger.position(shard) < seq:
+                await asyncio.sleep(_POLL)
+    except TimeoutError:
+        raise StoreUnavailable(f"the archive has not come to seq {seq}: is a server running?") from None
+
+
+def _archive_differences(rows: Sequence[Any]) -> list[str]:
+    return [
+        f"archive: {row['item_id']} is kept as {row['up_votes']}/{row['down_votes']}/{row['points']}, "
+        f"its events give {row['up']}/{row['down']}/{row['moved']}"
+        for row in rows
+        if (row["up_votes"], row["down_votes"], row["points"]) != (row["up"], row["down"], row["moved"])
+    ]
+
+
+_COLUMNS: Final[dict[Window, str]] = {"all": "moved", "day": "day", "week": "week", "month": "month"}
+
+
+def _live_differences(counted: Sequence[Any], shown: _Live) -> list[str]:
+    found: list[str] = []
+    for window, rows in shown.rows.items():
+        if rows.keys() != {row["item_id"] for row in counted}:
+            found.append(f"live: {window} ranks other items than the board has")
+        for row in counted:
+            live = rows.get(row["item_id"])
+            if live is None:
+                continue
+            if window == "trending":
+                agrees = abs(live.points - row["trending"]) <= _TRENDING_TOLERANCE
+                expected = (row["up"], row["down"], round(row["trending"]))
+            else:
+                expected = (row["up"], row["down"], row[_COLUMNS[window]])
+                agrees = expected == (live.up, live.down, live.points)
+            if not agrees:
+                found.append(
+                    f"live: {window} shows {row['item_id']} as {live.up}/{live.down}/{live.points}, "
+                    f"its events give {'/'.join(map(str, expected))}"
+                )
+    return found
+
+
+def _digest(points: dict[str, int]) -> int:
+    """CRC-32 of the ranking's lines `item:points`, in ranking order."""
+    ranked = sorted(points.items(), key=lambda pair: (-pair[1], pair[0]))
+    return crc32("\n".join(f"{item}:{value}" for item, value in ranked).encode())
