@@ -19,7 +19,7 @@ from channels.wire import Label, delta_of, snapshot_of
 from tests.channels.strategies import tops
 
 HERE = Path(__file__).parent
-MODULE = HERE.parent.parent / "app" / "web" / "static" / "ranking.js"
+MODULE = HERE.parent.parent.parent / "app" / "web" / "static" / "ranking.js"
 LABELS = {"a": Label("Glass Rivers", "Vela"), "b": Label("Second")}
 
 Ask = Callable[[Snapshot, list[Delta]], list[Any]]
