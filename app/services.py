@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -211,6 +212,13 @@ class Services:
 
     def _flushed(self, entries: Sequence[LogEntry]) -> None:
         self.metrics.flushed(max(0, self.now() - entries[0].applied_at) / 1000)
+
+    async def measure(self) -> None:
+        """Brings the gauges up to date, for a scrape; the backlog only where the live store answers."""
+        self.metrics.connections.labels("agent").set(self.gateway.agents)
+        self.metrics.connections.labels("viewer").set(self.gateway.viewers)
+        with contextlib.suppress(StoreUnavailable):
+            self.metrics.waiting(await self.backlog())
 
     async def _follow_announcements(self) -> None:
         """Hears of the boards that other servers' votes changed."""

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import as_file, files
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 import aiosql
 import asyncpg
@@ -108,7 +108,7 @@ class Archive:
 
         With `snapshot` every statement sees the archive as of the first.
         """
-        isolation = "repeatable_read" if snapshot else "read_committed"
+        isolation: Literal["repeatable_read", "read_committed"] = "repeatable_read" if snapshot else "read_committed"
         async with self.connection() as connection, connection.transaction(isolation=isolation):
             yield connection
 

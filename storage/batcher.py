@@ -52,15 +52,18 @@ class Pipe(Protocol):
 
 
 class _Batch:
-    """Votes that are applied together. Its number makes it harmless to send it twice."""
+    """Votes that are applied together; `oldest` is when the first of them came.
 
-    __slots__ = ("number", "replies", "sent_at", "votes")
+    Its number makes it harmless to send it twice.
+    """
 
-    def __init__(self, number: int, votes: list[Vote], replies: list[Reply]) -> None:
+    __slots__ = ("number", "oldest", "replies", "votes")
+
+    def __init__(self, number: int, votes: list[Vote], replies: list[Reply], oldest: float) -> None:
         self.number = number
         self.votes = votes
         self.replies = replies
-        self.sent_at = 0.0
+        self.oldest = oldest
 
 
 class Batcher:
@@ -69,7 +72,7 @@ class Batcher:
     `run` does the work and ends only when cancelled. `recover` is awaited before the first batch and
     whenever the store turns out not to be the one that was known; it gets what was known and returns
     what to go on with. `now` gives milliseconds since the Unix epoch. `on_batch` hears of each batch's
-    outcomes and seconds, `on_change`, before any vote of the batch is answered, of epoch, seq and the boards'
+    outcomes and of the seconds since its oldest vote came, `on_change`, before any vote of the batch is answered, of epoch, seq and the boards'
     new versions.
     """
 
@@ -97,6 +100,7 @@ class Batcher:
         self._replies: list[Reply] = []
         self._in_flight: deque[_Batch] = deque()
         self._numbers = 0
+        self._oldest = 0.0
         self._known: Known | None = None
         self._away_since: float | None = None
         self._wanted = asyncio.Event()
@@ -118,6 +122,8 @@ class Batcher:
         if len(self._votes) >= self._queue_limit or self._refusing():
             reply(Outcome(Status.OVERLOADED))
             return
+        if not self._votes:
+            self._oldest = time.monotonic()
         self._votes.append(vote)
         self._replies.append(reply)
         if len(self._in_flight) < IN_FLIGHT:
@@ -196,10 +202,9 @@ class Batcher:
 
     def _next_batch(self) -> _Batch:
         self._numbers += 1
-        batch = _Batch(self._numbers, self._votes[:BATCH_LIMIT], self._replies[:BATCH_LIMIT])
+        batch = _Batch(self._numbers, self._votes[:BATCH_LIMIT], self._replies[:BATCH_LIMIT], self._oldest)
         del self._votes[:BATCH_LIMIT]
         del self._replies[:BATCH_LIMIT]
-        batch.sent_at = time.monotonic()
         return batch
 
     def _packed(self, batch: _Batch, *, again: bool) -> bytes:
@@ -257,7 +262,7 @@ class Batcher:
         self._on_change(reply.epoch, seq, dict(zip(reply.changed[::2], reply.changed[1::2], strict=True)))
         for answer, outcome in zip(batch.replies, outcomes, strict=True):
             answer(outcome)
-        self._on_batch(outcomes, time.monotonic() - batch.sent_at)
+        self._on_batch(outcomes, time.monotonic() - batch.oldest)
         if not self.waiting:
             self._idle.set()
 
@@ -284,7 +289,7 @@ class Batcher:
             self._votes = []
             _refuse(replies)
         give_up = time.monotonic() - GIVE_UP_AFTER
-        while self._in_flight and self._in_flight[0].sent_at < give_up:
+        while self._in_flight and self._in_flight[0].oldest < give_up:
             _refuse(self._in_flight.popleft().replies)
         if not self.waiting:
             self._idle.set()

@@ -1,0 +1,77 @@
+"""`plaudit agent`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, get_args
+
+import click
+
+from app.commands.common import load_settings, opened, run
+from storage.directory import Directory, IssuedKey
+from storage.errors import NotFound
+from storage.types import Tenant, Tier
+
+T = TypeVar("T")
+
+_TENANT = click.option("--tenant", help="The tenant's slug; the default tenant's without it.")
+
+
+@click.group
+def agent() -> None:
+    """Agents: who votes."""
+
+
+@agent.command
+@click.argument("agent_id")
+@click.option("--tier", type=click.Choice(get_args(Tier)), default="free", show_default=True)
+@_TENANT
+def add(agent_id: str, tier: Tier, tenant: str | None) -> None:
+    """Add an agent and print its API key, which is shown this once."""
+
+    async def work(directory: Directory, of: Tenant) -> IssuedKey:
+        return (await directory.add_agents(of, [(agent_id, tier)]))[0]
+
+    click.echo(_with_tenant(tenant, work).secret)
+
+
+@agent.command
+@click.argument("agent_id")
+@_TENANT
+def key(agent_id: str, tenant: str | None) -> None:
+    """Print a further API key of an agent; its number, for revoking, goes to standard error."""
+
+    async def work(directory: Directory, of: Tenant) -> IssuedKey:
+        return await directory.add_agent_key(of, agent_id)
+
+    issued = _with_tenant(tenant, work)
+    click.echo(f"key {issued.key}", err=True)
+    click.echo(issued.secret)
+
+
+@agent.command
+@click.argument("agent_id")
+@click.argument("number", type=int)
+@_TENANT
+def revoke(agent_id: str, number: int, tenant: str | None) -> None:
+    """Revoke one key of an agent, at once on every server."""
+
+    async def work(directory: Directory, of: Tenant) -> None:
+        await directory.revoke_key(of, agent_id, number)
+
+    _with_tenant(tenant, work)
+    click.echo(f"Key {number} of {agent_id} is void.")
+
+
+def _with_tenant(slug: str | None, work: Callable[[Directory, Tenant], Awaitable[T]]) -> T:
+    settings = load_settings()
+
+    async def found() -> T:
+        async with opened(settings) as (_, archive):
+            directory = Directory(archive)
+            tenant = await directory.tenant(slug or settings.tenant)
+            if tenant is None:
+                raise NotFound(f"There is no tenant {slug or settings.tenant!r}.")
+            return await work(directory, tenant)
+
+    return run(found)

@@ -1,0 +1,51 @@
+"""What subcommands share: settings, an event loop, and errors as one sentence."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import click
+import uvloop
+
+from app.logs import configure
+from app.settings import Settings, SettingsError
+from app.stores import open_stores
+from storage.archive import Archive
+from storage.errors import StorageError
+from storage.live import LiveStore
+
+T = TypeVar("T")
+
+
+def load_settings(**flags: str | None) -> Settings:
+    """The settings of the environment and of flags; logging follows them. Raises ClickException."""
+    try:
+        settings = Settings.from_env(os.environ, **flags)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    configure(settings)
+    return settings
+
+
+def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Runs to the end; what a user can do something about becomes one sentence."""
+    try:
+        return uvloop.run(work())
+    except StorageError as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        raise click.Abort from None
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[tuple[LiveStore, Archive]]:
+    """Both stores, for a command beside a server or without one."""
+    async with (
+        open_stores(settings, attach=True) as stores,
+        LiveStore(stores.redis_url, settings.prefix) as live,
+        Archive(stores.database_url) as archive,
+    ):
+        yield live, archive

@@ -1,0 +1,32 @@
+"""One of several server processes: its parent gave it a socket that listens, stores that run, and its settings."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+import uvloop
+
+from app.logs import configure
+from app.serve import PARENT_VARIABLE, SOCKET_VARIABLE, stop_signals, serve_one
+from app.services import Services
+from app.settings import Settings
+
+
+async def work() -> None:
+    """Serves until told to stop, or until the parent is gone."""
+    settings = Settings.from_env(os.environ)
+    configure(settings)
+    assert settings.redis_url is not None
+    assert settings.database_url is not None
+    stop = stop_signals()
+    # Nothing is ever written to this pipe: it ends when the parent does.
+    asyncio.get_running_loop().add_reader(int(os.environ[PARENT_VARIABLE]), stop.set)
+    listener = socket.socket(fileno=int(os.environ[SOCKET_VARIABLE]))
+    async with Services.open(settings, settings.redis_url, settings.database_url) as services:
+        await serve_one(services, listener, stop, lambda: None)
+
+
+if __name__ == "__main__":
+    uvloop.run(work())
