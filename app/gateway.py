@@ -159,6 +159,8 @@ def protocol_class(gateway: Gateway) -> type[asyncio.Protocol]:
     """
 
     class Handshake(WebSocketsSansIOProtocol):
+        successor: Any = None
+
         def handle_connect(self, event: Request) -> None:
             if event.path.partition("?")[0] != PATH:
                 super().handle_connect(event)
@@ -186,9 +188,22 @@ def protocol_class(gateway: Gateway) -> type[asyncio.Protocol]:
         def _hand_over(self, codec: Codec, token: str | None) -> None:
             address = self.client[0] if self.client else ""
             self.connections.discard(self)
-            connection: Any = gateway.accept(self.transport, codec, token, address, self.connections)
-            self.connections.add(connection)
-            self.transport.set_protocol(connection)
+            self.successor = gateway.accept(self.transport, codec, token, address, self.connections)
+            self.connections.add(self.successor)
+            # uvicorn sets this handshake as the transport's protocol when it returns; ours comes after that.
+            self.loop.call_soon(self.transport.set_protocol, self.successor)
+
+        def data_received(self, data: bytes) -> None:
+            if self.successor is None:
+                super().data_received(data)
+            else:
+                self.successor.data_received(data)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self.successor is None:
+                super().connection_lost(exc)
+            else:
+                self.successor.connection_lost(exc)
 
     return Handshake
 

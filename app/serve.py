@@ -67,6 +67,7 @@ async def serve_one(
         create_app(services),
         http="httptools",
         ws=protocol_class(services.gateway),
+        ws_per_message_deflate=False,
         log_config=None,
         access_log=False,
         lifespan="off",

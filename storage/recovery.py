@@ -73,7 +73,8 @@ class Recovery:
             await self._ledger.set_position(shard, floor)
             seq = floor
         epoch = secrets.token_hex(8)
-        log.warning("rebuilding the live store from the archive", shard=shard, seq=seq, epoch=epoch)
+        if seq:
+            log.warning("rebuilding the live store from the archive", shard=shard, seq=seq, epoch=epoch)
         await self._live.clear(shard)
         await self._live.begin(shard, epoch, seq)
         boards = await self._boards.of_shard(shard)
@@ -82,7 +83,7 @@ class Recovery:
         await self._load_ballots(shard, boards, progress)
         await self._load_quotas(shard, now)
         await self._live.open(shard)
-        log.info("live store rebuilt", shard=shard, seq=seq, epoch=epoch)
+        log.info("live store filled", shard=shard, seq=seq, epoch=epoch)
         return Known(epoch, seq)
 
     async def _save_log(self, shard: int) -> None:
