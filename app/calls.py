@@ -31,7 +31,7 @@ SLASH: Final = "\x01"
 encode = msgspec.json.Encoder().encode
 
 # ValidationError is a DecodeError; bad UTF-8 and deep nesting come out of msgspec as what Python calls them.
-_MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Answer(Struct, frozen=True):
@@ -71,17 +71,18 @@ def header(request: Request, name: bytes) -> str | None:
     return next((value.decode("latin-1") for key, value in request.scope["headers"] if key == name), None)
 
 
-def decoded(decode: Callable[[bytes], T], body: bytes) -> T:
-    """What a body says. Raises PlauditError `invalid`."""
-    try:
-        return decode(body)
-    except _MALFORMED as error:
-        raise PlauditError("invalid", str(error).replace("`$.", "`")) from error
+def said(error: Exception) -> str:
+    """What msgspec found wrong, in the words of the contract."""
+    return str(error).replace("`$.", "`")
 
 
 async def read_body(request: Request, decode: Callable[[bytes], T]) -> T:
-    """The request's body. Raises PlauditError `invalid`."""
-    return decoded(decode, await request.body())
+    """The request's body. Raises PlauditError `invalid`, and Litestar's own where it is over the limit."""
+    body = await request.body()
+    try:
+        return decode(body)
+    except MALFORMED as error:
+        raise PlauditError("invalid", said(error)) from error
 
 
 async def read_objects(request: Request, decode: Callable[[bytes], T | list[T]]) -> tuple[list[T], bool]:
@@ -118,7 +119,7 @@ def read_query(request: Request, shape: type[T]) -> T:
     try:
         return msgspec.convert(given, shape, strict=False)
     except msgspec.ValidationError as error:
-        raise PlauditError("invalid", str(error).replace("`$.", "`")) from error
+        raise PlauditError("invalid", said(error)) from error
 
 
 def path_part(request: Request, name: str) -> str:
@@ -135,7 +136,7 @@ def path_part(request: Request, name: str) -> str:
 
 def answer(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> ASGIResponse:
     """Content as JSON, for this caller alone unless the headers say otherwise."""
-    return raw_answer(encode(content), status, headers or NOT_STORED)
+    return raw_answer(encode(content), status, NOT_STORED if headers is None else headers)
 
 
 def raw_answer(body: bytes, status: int, headers: Mapping[str, str]) -> ASGIResponse:
@@ -143,4 +144,4 @@ def raw_answer(body: bytes, status: int, headers: Mapping[str, str]) -> ASGIResp
     return ASGIResponse(body=body, status_code=status, headers=dict(headers))
 
 
-NOT_STORED: Final[Mapping[str, str]] = {"cache-control": "no-store"}
+NOT_STORED: Final = {"cache-control": "no-store"}

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter as Tally
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -26,23 +27,25 @@ MEDIA_TYPE: Final = CONTENT_TYPE_LATEST
 class Metrics:
     """Counters, gauges and histograms of one server process; times in seconds."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(namespace="plaudit", registry=self.registry)
         build = Gauge(
             "plaudit_build_info", "Always 1; the labels say what runs.", ("version", "python", "pid"),
             registry=self.registry,
         )  # fmt: skip
-        build.labels(version, platform.python_version(), str(os.getpid())).set(1)
+        build.labels(version("plaudit"), platform.python_version(), str(os.getpid())).set(1)
         self.votes = self._counter("plaudit_votes", "Votes that were answered.", "status")
         self.batch_votes = self._histogram("plaudit_batch_votes", "Votes in one batch.", _VOTES)
-        self.ack_seconds = self._histogram("plaudit_ack_seconds", "From a batch's departure to its answer.")
+        self.ack_seconds = self._histogram(
+            "plaudit_ack_seconds", "From a vote's request to its answer.", _SECONDS, "door"
+        )
         self.connections = self._gauge("plaudit_connections", "Open websockets.", "kind")
         self.deliveries = self._counter("plaudit_deliveries", "Snapshots and deltas given to sockets.")
         self.frames_encoded = self._counter("plaudit_frames_encoded", "Snapshots and deltas that were encoded.")
         self.backlog = self._gauge("plaudit_backlog_events", "Events not yet in PostgreSQL.", "shard")
         self.score_lag = self._histogram(
-            "plaudit_vote_to_score_seconds", "From a vote's arrival to its effect on the live score."
+            "plaudit_vote_to_score_seconds", "From a batch's departure to its effect on the live scores."
         )
         self.screen_lag = self._histogram(
             "plaudit_score_to_screen_seconds", "From a change of a score to the writing of its delta."
@@ -50,15 +53,31 @@ class Metrics:
         self.archive_lag = self._histogram(
             "plaudit_vote_to_postgresql_seconds", "From a vote's effect to its commit in PostgreSQL."
         )
-        for kind in ("agent", "viewer"):
-            self.connections.labels(kind).set(0)
 
-    def batch(self, outcomes: Sequence[Outcome], seconds: float) -> None:
+    def applied(self, outcomes: Sequence[Outcome], seconds: float) -> None:
         """Notes a batch of votes that was answered after `seconds`."""
         for status, count in Tally(outcome.status for outcome in outcomes).items():
             self.votes.labels(status.name.lower()).inc(count)
         self.batch_votes.observe(len(outcomes))
-        self.ack_seconds.observe(seconds)
+        self.score_lag.observe(seconds)
+
+    def acked(self, door: Literal["http", "websocket"], seconds: float) -> None:
+        """Notes a request of votes that was answered after `seconds`."""
+        self.ack_seconds.labels(door).observe(seconds)
+
+    def shown(self, frames: int, seconds: float) -> None:
+        """Notes a tick that handed out frames, the oldest change in them being `seconds` old."""
+        self.deliveries.inc(frames)
+        self.screen_lag.observe(seconds)
+
+    def flushed(self, seconds: float) -> None:
+        """Notes a commit whose oldest event was `seconds` old."""
+        self.archive_lag.observe(seconds)
+
+    def waiting(self, backlog: Mapping[int, int]) -> None:
+        """Notes how many events of each shard are not in PostgreSQL yet."""
+        for shard, events in backlog.items():
+            self.backlog.labels(str(shard)).set(events)
 
     def text(self) -> bytes:
         """Everything, in Prometheus's text format."""
@@ -70,5 +89,5 @@ class Metrics:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, buckets: Sequence[float] = _SECONDS) -> Histogram:
-        return Histogram(name, text, buckets=buckets, registry=self.registry)
+    def _histogram(self, name: str, text: str, buckets: Sequence[float] = _SECONDS, *labels: str) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)

@@ -183,7 +183,7 @@ class Ballot(Struct):
     max: int
 
 
-class BoardOut(Struct, omit_defaults=True):
+class BoardDescription(Struct):
     """A board and its rules. A board that opens or closes is a contest; others are perpetual."""
 
     slug: str
@@ -202,7 +202,7 @@ class BoardOut(Struct, omit_defaults=True):
 class BoardList(Struct):
     """The boards of the tenant, oldest first."""
 
-    boards: list[BoardOut]
+    boards: list[BoardDescription]
 
 
 class Entry(Struct, gc=False):
@@ -381,7 +381,7 @@ class BallotRules(Struct, frozen=True, forbid_unknown_fields=True):
     max: Annotated[int, Meta(ge=-10_000, le=10_000)] | None = None
 
 
-class NewBoardRules(Struct, frozen=True, forbid_unknown_fields=True):
+class BoardRules(Struct, frozen=True, forbid_unknown_fields=True):
     """A board. `weights` say what one point of a tier's ballots counts for, 1 where a tier is not named."""
 
     slug: Slug
@@ -389,12 +389,10 @@ class NewBoardRules(Struct, frozen=True, forbid_unknown_fields=True):
     item_type: ItemType
     ballot: BallotRules
     ballots_change: bool = False
-    windows: Annotated[list[Window], Meta(description='"all" is always kept')] = list(WINDOWS)  # noqa: RUF009
+    windows: Annotated[tuple[Window, ...], Meta(description='"all" is always kept')] = WINDOWS
     opens_at: Timestamp | None = None
     closes_at: Timestamp | None = None
-    weights: (
-        dict[Tier, Annotated[float, Meta(ge=0, le=100, description="to the hundredth")]] | None
-    ) = None
+    weights: dict[Tier, Annotated[float, Meta(ge=0, le=100, description="to the hundredth")]] | None = None
 
 
 class NewEntry(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,0 +1,97 @@
+"""The HTTP application: every call of the contract, over one server's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any, Final
+from urllib.parse import unquote
+
+import msgspec
+from litestar import Litestar
+from litestar.datastructures import MutableScopeHeaders, State
+from litestar.types import ControllerRouterHandler, Message, Receive, Scope, Send
+
+from app import openapi, web
+from app.calls import SLASH, encode
+from app.docs import page
+from app.pages import Pages
+from app.problems import to_problem
+from app.routes import agents, boards, catalogue, documents, health, me, votes
+from app.services import Services
+from channels import asyncapi
+
+MAX_BODY: Final = 1024 * 1024
+
+_HEADERS: Final = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_CORS: Final = {
+    "access-control-allow-methods": "GET, POST, DELETE",
+    "access-control-allow-headers": "Authorization, Content-Type, If-None-Match",
+    "access-control-expose-headers": "ETag, RateLimit, RateLimit-Policy, Retry-After",
+    "access-control-max-age": "86400",
+}
+
+
+def create_app(services: Services) -> Litestar:
+    """The application. Its parts are started and stopped by whoever made them."""
+    handlers: Sequence[ControllerRouterHandler] = [
+        *(handler for module in _MODULES for handler in module.ROUTES),
+        *web.handlers(),
+    ]
+    app = _Application(
+        list(handlers),
+        before_send=[_Headers(services.settings.origins)],
+        exception_handlers={Exception: to_problem},
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=MAX_BODY,
+        state=State({"services": services, "pages": Pages()}),
+    )
+    document = openapi.document(app, version("plaudit"))
+    app.state.openapi = msgspec.json.format(encode(document), indent=1)
+    app.state.asyncapi = msgspec.json.format(encode(asyncapi.document(version("plaudit"))), indent=1)
+    app.state.docs_page = page(document)
+    return app
+
+
+_MODULES: Final = (votes, me, boards, catalogue, agents, health, documents)
+
+
+class _Application(Litestar):
+    """Keeps a slash that is part of an id (%2F) apart from those between the parts of a path."""
+
+    async def __call__(self, scope: Scope | Any, receive: Receive | Any, send: Send | Any) -> None:
+        raw: bytes = scope.get("raw_path") or b""
+        if b"%2f" in raw.lower():
+            parts = raw.partition(b"?")[0].decode("ascii", "replace").split("/")
+            scope["path"] = "/".join(unquote(part).replace("/", SLASH) for part in parts)
+        await super().__call__(scope, receive, send)
+
+
+class _Headers:
+    """Adds to every answer what browsers are to know of it.
+
+    Litestar's own CORS would set `Vary` in place of what a route put there.
+    """
+
+    def __init__(self, origins: Sequence[str]) -> None:
+        self._origins = {origin.encode() for origin in origins}
+
+    async def __call__(self, message: Message, scope: Scope) -> None:
+        if message["type"] != "http.response.start":
+            return
+        headers = MutableScopeHeaders.from_message(message)
+        for name, value in _HEADERS.items():
+            headers.setdefault(name, value)
+        if not self._origins:
+            return
+        headers.extend_header_value("vary", "Origin")
+        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
+        if origin in self._origins:
+            headers["access-control-allow-origin"] = origin.decode()
+            for name, value in _CORS.items():
+                headers[name] = value

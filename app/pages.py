@@ -1,0 +1,61 @@
+"""Encoded rankings that are kept for as long as their board stays as it is."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Final, NamedTuple
+
+State = tuple[str, int]
+
+_BYTES: Final = 32 * 1024 * 1024
+_TAGS: Final = re.compile(r'(?:W/)?"([^"]*)"')
+
+
+class Page(NamedTuple):
+    """One representation of a board, made in state (epoch, version)."""
+
+    state: State
+    body: bytes
+
+
+class Pages:
+    """The pages that were asked for last, up to a number of bytes."""
+
+    def __init__(self, limit: int = _BYTES) -> None:
+        self._limit = limit
+        self._pages: OrderedDict[Hashable, Page] = OrderedDict()
+        self._size = 0
+
+    def get(self, key: Hashable, state: State | None) -> bytes | None:
+        """The page, if it was made in the state that the board is known to be in."""
+        page = self._pages.get(key)
+        if page is None or page.state != state:
+            return None
+        self._pages.move_to_end(key)
+        return page.body
+
+    def put(self, key: Hashable, page: Page) -> None:
+        """Keeps a page in place of an older one."""
+        old = self._pages.pop(key, None)
+        self._size += len(page.body) - (0 if old is None else len(old.body))
+        self._pages[key] = page
+        while self._size > self._limit:
+            _, dropped = self._pages.popitem(last=False)
+            self._size -= len(dropped.body)
+
+
+def etag(state: State) -> str:
+    """The entity tag of whatever a URL shows of a board in this state."""
+    epoch, version = state
+    return f'"{epoch}-{version}"'
+
+
+def matches(if_none_match: str | None, state: State) -> bool:
+    """Whether a client's If-None-Match names this state (RFC 9110, weak comparison)."""
+    if if_none_match is None:
+        return False
+    if if_none_match.strip() == "*":
+        return True
+    return etag(state)[1:-1] in _TAGS.findall(if_none_match)

@@ -1,0 +1,1 @@
+"""The calls over HTTP, a module for each part of the contract."""

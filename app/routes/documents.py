@@ -1,0 +1,59 @@
+"""What describes the application: OpenAPI, AsyncAPI, and a page to read."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from litestar import get
+from litestar.response.base import ASGIResponse
+
+from app.calls import Answer, Call, Request, raw_answer
+from app.docs import CONTENT_SECURITY_POLICY
+
+_REVALIDATED: Final = {"cache-control": "no-cache"}
+
+
+@get(
+    "/docs",
+    call=Call(
+        tag="documentation",
+        summary="This documentation, to read",
+        stores=False,
+        answers={200: Answer("A page.", str, media_type="text/html")},
+    ),
+)
+async def docs(request: Request) -> ASGIResponse:
+    """A page without scripts, and with nothing from elsewhere."""
+    headers = _REVALIDATED | {"content-security-policy": CONTENT_SECURITY_POLICY}
+    return ASGIResponse(body=request.app.state.docs_page, media_type="text/html", headers=headers)
+
+
+@get(
+    "/schema/openapi.json",
+    call=Call(
+        tag="documentation",
+        summary="The OpenAPI document of the calls over HTTP",
+        stores=False,
+        answers={200: Answer("OpenAPI 3.1.", dict)},
+    ),
+)
+async def openapi(request: Request) -> ASGIResponse:
+    """Made once, from the routes."""
+    return raw_answer(request.app.state.openapi, 200, _REVALIDATED)
+
+
+@get(
+    "/schema/asyncapi.json",
+    call=Call(
+        tag="documentation",
+        summary="The AsyncAPI document of the websocket",
+        stores=False,
+        answers={200: Answer("AsyncAPI 3.0.", dict)},
+    ),
+)
+async def asyncapi(request: Request) -> ASGIResponse:
+    """Made once, from the messages."""
+    return raw_answer(request.app.state.asyncapi, 200, _REVALIDATED)
+
+
+ROUTES: Final = (docs, openapi, asyncapi)
