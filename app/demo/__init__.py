@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.resources import files
 from typing import Final, TypeVar
 
@@ -32,11 +33,10 @@ def demo_tools() -> list[Tool]:
 
 async def load_demo(
     directory: Directory, catalogue: Catalogue, boards: Boards, live: LiveStore, tenant: Tenant, now: int
-) -> str | None:
-    """Adds what the tenant does not have of the demo; its live state must be in order.
+) -> str:
+    """Adds what the tenant does not have of the demo, and answers the agent that may vote on it.
 
-    Answers the key of the demo's agent where that was made now, None where it was there already: a key is known
-    only once. `now` is in milliseconds.
+    The tenant's live state must be in order. `now` is in milliseconds.
     """
     by_slug = {board.slug: board for board in await boards.of_tenant(tenant.number)}
     songs = await _add(catalogue, tenant, by_slug["songs"], demo_songs())
@@ -44,7 +44,9 @@ async def load_demo(
     for slug, added in (("songs", songs), ("tools", tools)):
         if added:
             await live.add_items(by_slug[slug], added, now)
-    return await _add_agent(directory, tenant)
+    with suppress(Exists):
+        await directory.add_agents(tenant, [(AGENT, "pro")])
+    return AGENT
 
 
 async def _add(catalogue: Catalogue, tenant: Tenant, board: Board, items: Sequence[Item]) -> list[BoardItem]:
@@ -53,14 +55,6 @@ async def _add(catalogue: Catalogue, tenant: Tenant, board: Board, items: Sequen
         if await catalogue.find(tenant.number, board.item_type, item.id) is None:
             missing.append(item)  # noqa: PERF401  # one question at a time: this runs while a server starts
     return await catalogue.add(tenant, board, missing) if missing else []
-
-
-async def _add_agent(directory: Directory, tenant: Tenant) -> str | None:
-    try:
-        [issued] = await directory.add_agents(tenant, [(AGENT, "pro")])
-    except Exists:
-        return None
-    return issued.secret
 
 
 def _read(name: str) -> bytes:
