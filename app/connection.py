@@ -238,9 +238,10 @@ class Connection(asyncio.Protocol):
     # In
 
     def _receive(self, event: frames.Message) -> None:
+        if event.opcode != self.codec.opcode:
+            self.expel(NOT_PROTOCOL, "the wrong kind of frame for the subprotocol")
+            return
         try:
-            if event.opcode != self.codec.opcode:
-                raise NotProtocol("the wrong kind of frame for the subprotocol")
             messages = self.codec.decode(event.payload)
         except NotProtocol as error:
             self.expel(NOT_PROTOCOL, str(error)[:100])
@@ -340,7 +341,13 @@ class Connection(asyncio.Protocol):
             self._gateway.voting.retract(self.agent, board, message.item, reply)
         else:
             self._gateway.voting.cast(
-                self.agent, board, message.item, reply, choice=message.vote, value=message.value, comment=message.comment
+                self.agent,
+                board,
+                message.item,
+                reply,
+                choice=message.vote,
+                value=message.value,
+                comment=message.comment,
             )
         return None
 

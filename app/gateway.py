@@ -1,29 +1,25 @@
-"""The websocket door: handshakes, and every connection of this server."""
+"""The websocket door: every connection of this server."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
-from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.http11 import Request
 
 from app.connection import Connection
 from app.registry import Registry
 from app.voting import Voting
-from channels.codec import CODECS, JSON, Codec
+from channels.codec import Codec
 from channels.errors import BAD_TOKEN, NOT_READING, OVERLOADED
 from channels.hub import Hub
 from storage.calendar import periods_at
 from storage.live import LiveStore
 from storage.types import Agent, Tenant
 
-PATH: Final = "/ws"
 STALLED_AFTER: Final = 30.0
 """Seconds that a client may leave what it was sent unread."""
 
@@ -149,65 +145,3 @@ class Gateway:
     def allows(self, origin: str | None, host: str | None) -> bool:
         """Whether a page of this origin may connect: the server's own, or one of those in the settings."""
         return origin is None or urlsplit(origin).netloc == host or origin.lower() in self._origins
-
-
-def protocol_class(gateway: Gateway) -> type[asyncio.Protocol]:
-    """The class that uvicorn hands websocket handshakes to.
-
-    For our path the connection leaves uvicorn, and the application, at the end of the handshake: from then on its
-    transport belongs to a `Connection`.
-    """
-
-    class Handshake(WebSocketsSansIOProtocol):
-        successor: Any = None
-
-        def handle_connect(self, event: Request) -> None:
-            if event.path.partition("?")[0] != PATH:
-                super().handle_connect(event)
-                return
-            response = self.conn.accept(event)
-            codec = JSON
-            if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-                offered = [name.strip() for line in event.headers.get_all("Sec-WebSocket-Protocol") for name in line.split(",")]
-                known = next((CODECS[name] for name in offered if name in CODECS), None)
-                if not gateway.allows(event.headers.get("Origin"), event.headers.get("Host")):
-                    response = self.conn.reject(HTTPStatus.FORBIDDEN, "This origin may not connect.\n")
-                elif offered and known is None:
-                    response = self.conn.reject(HTTPStatus.BAD_REQUEST, f"Known subprotocols: {', '.join(CODECS)}.\n")
-                elif known is not None:
-                    codec = known
-                    response.headers["Sec-WebSocket-Protocol"] = codec.subprotocol
-            self.conn.send_response(response)
-            self.transport.write(b"".join(self.conn.data_to_send()))
-            if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-                self.handshake_complete = self.close_sent = True
-                self.transport.close()
-                return
-            self._hand_over(codec, _bearer(event.headers.get("Authorization")))
-
-        def _hand_over(self, codec: Codec, token: str | None) -> None:
-            address = self.client[0] if self.client else ""
-            self.connections.discard(self)
-            self.successor = gateway.accept(self.transport, codec, token, address, self.connections)
-            self.connections.add(self.successor)
-            # uvicorn sets this handshake as the transport's protocol when it returns; ours comes after that.
-            self.loop.call_soon(self.transport.set_protocol, self.successor)
-
-        def data_received(self, data: bytes) -> None:
-            if self.successor is None:
-                super().data_received(data)
-            else:
-                self.successor.data_received(data)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            if self.successor is None:
-                super().connection_lost(exc)
-            else:
-                self.successor.connection_lost(exc)
-
-    return Handshake
-
-
-def _bearer(header: str | None) -> str | None:
-    scheme, _, token = (header or "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and token.strip() else None

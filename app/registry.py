@@ -44,8 +44,11 @@ class Registry:
         return found
 
     async def tenant(self, slug: str | None = None) -> Tenant:
-        """A tenant by its slug, the default one for None. Raises PlauditError `unknown_board`: to those
-        outside, a tenant that is not there and one without boards look the same."""
+        """A tenant by its slug, the default one for None.
+
+        Raises PlauditError `unknown_board`: to those outside, a tenant that is not there and one without
+        boards look the same.
+        """
         name = self._default if slug is None else slug
         known = self._tenants.get(name)
         if known is None:

@@ -18,7 +18,7 @@ import structlog
 import uvicorn
 
 from app import demo
-from app.gateway import protocol_class
+from app.handshake import protocol_class
 from app.http import create_app
 from app.services import Services
 from app.settings import Settings, table
@@ -122,7 +122,9 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         try:
             listener.bind((settings.host, settings.port))
         except OSError as error:
-            raise click.ClickException(f"Port {settings.port} of {settings.host} can't be used: {error.strerror}.") from None
+            raise click.ClickException(
+                f"Port {settings.port} of {settings.host} can't be used: {error.strerror}."
+            ) from None
         listener.listen(BACKLOG)
         listener.setblocking(False)
         yield listener
@@ -192,7 +194,9 @@ async def _serve_workers(
         os.close(write_end)
 
 
-async def _keep_worker(number: int, environ: Mapping[str, str], descriptors: tuple[int, ...], stop: asyncio.Event) -> None:
+async def _keep_worker(
+    number: int, environ: Mapping[str, str], descriptors: tuple[int, ...], stop: asyncio.Event
+) -> None:
     """Runs a worker, and another one whenever it dies."""
     while not stop.is_set():
         worker = await asyncio.create_subprocess_exec(

@@ -72,7 +72,7 @@ class Services:
             "enterprise": settings.quota_enterprise,
         }
         self.voting = Voting(self.batchers, quotas, now)
-        self.standings = Standings(live, Samples(archive), lambda board: self.hub.state(board))
+        self.standings = Standings(live, Samples(archive), self._state)  # the hub, which knows, needs these first
         self.hub = Hub(
             self.standings.views,
             self.standings.labels,
@@ -132,7 +132,7 @@ class Services:
             now=self.now,
             backlog_limit=self.settings.backlog,
             on_batch=self.metrics.applied,
-            on_change=self._changed,
+            on_change=self.hub.changed,
         )
         flusher = Flusher(shard, self.live, self.archive, on_flush=self._flushed)
         self.batchers[shard], self.flushers[shard] = batcher, flusher
@@ -162,8 +162,10 @@ class Services:
         await asyncio.sleep(0)
 
     async def caught_up(self, shard: int) -> None:
-        """Returns when the archive has every event of a shard that the live store had when called, so that
-        whoever voted sees it there; at the latest after two seconds."""
+        """Returns when the archive has every event of a shard that the live store had when called.
+
+        Whoever voted then sees it there. At the latest after two seconds.
+        """
         wanted = (await self.live.position(shard)).seq
         try:
             async with asyncio.timeout(_CAUGHT_UP_WITHIN):
@@ -207,8 +209,8 @@ class Services:
     async def _recover(self, shard: int, known: Known | None) -> Known:
         return await self.recovery.ensure(shard, known)
 
-    def _changed(self, epoch: str, seq: int, versions: dict[int, int]) -> None:
-        self.hub.changed(epoch, versions)
+    def _state(self, board: int) -> tuple[str, int] | None:
+        return self.hub.state(board)
 
     def _flushed(self, entries: Sequence[LogEntry]) -> None:
         self.metrics.flushed(max(0, self.now() - entries[0].applied_at) / 1000)

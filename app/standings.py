@@ -35,8 +35,11 @@ class Standings:
         return self._state_of(board.number)
 
     async def view(self, board: Board, window: Window, spec: ViewSpec) -> View:
-        """One view. Raises PlauditError `overloaded` where the live store does not have the board, `invalid`
-        for a window that the board does not keep."""
+        """One view.
+
+        Raises PlauditError `overloaded` where the live store does not have the board, `invalid` for a window
+        that the board does not keep.
+        """
         if window not in board.windows:
             raise PlauditError("invalid", f"The board {board.slug!r} has no window {window!r}")
         found = (await self.views(board.shard, [(board, Query(board.number, window, spec))]))[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Final
 
@@ -55,5 +54,5 @@ def keep_secret(folder: Path, name: str, secret: str) -> None:
     """Leaves a key in the data folder, for its owner's eyes."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(f"{secret}\n")
+    path.touch(0o600)
+    path.write_text(f"{secret}\n", encoding="utf-8")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from channels.errors import PlauditError
+from channels.errors import ErrorCode, PlauditError
 from channels.protocol import Choice
 from storage.batcher import Batcher, Reply
 from storage.calendar import until_tomorrow
@@ -14,6 +14,18 @@ from storage.types import Agent, Board, Outcome, Status, Tier, Vote
 
 _CHOICES: Final[dict[Choice, int]] = {"up": 1, "down": -1}
 _RETRY_OVERLOADED_MS: Final = 1000
+_REFUSALS: Final[dict[Status, ErrorCode]] = {
+    Status.UNKNOWN_ITEM: "unknown_item",
+    Status.NO_BALLOT: "no_ballot",
+    Status.ALREADY_VOTED: "already_voted",
+    Status.VOTING_CLOSED: "voting_closed",
+    Status.QUOTA_EXCEEDED: "quota_exceeded",
+    Status.OVERLOADED: "overloaded",
+}
+_WORDS: Final[dict[ErrorCode, str]] = {
+    "already_voted": "This agent's ballot on the item stands and is final",
+    "overloaded": "The vote could not be taken now; send it again",
+}
 
 
 class Voting:
@@ -78,23 +90,15 @@ class Voting:
 
     def refusal(self, outcome: Outcome) -> PlauditError | None:
         """The contract's error for an outcome, None for a vote that was taken."""
-        match outcome.status:
-            case Status.APPLIED | Status.CHANGED | Status.UNCHANGED | Status.RETRACTED:
-                return None
-            case Status.UNKNOWN_ITEM:
-                return PlauditError("unknown_item")
-            case Status.NO_BALLOT:
-                return PlauditError("no_ballot")
-            case Status.ALREADY_VOTED:
-                return PlauditError("already_voted", "This agent's ballot on the item stands and is final")
-            case Status.VOTING_CLOSED:
-                return PlauditError("voting_closed")
-            case Status.QUOTA_EXCEEDED:
-                return PlauditError("quota_exceeded", retry_after_ms=until_tomorrow(self._now()))
-            case Status.OVERLOADED:
-                return PlauditError(
-                    "overloaded", "The vote could not be taken now; send it again", _RETRY_OVERLOADED_MS
-                )
+        code = _REFUSALS.get(outcome.status)
+        if code is None:
+            return None
+        wait = None
+        if code == "quota_exceeded":
+            wait = until_tomorrow(self._now())
+        elif code == "overloaded":
+            wait = _RETRY_OVERLOADED_MS
+        return PlauditError(code, _WORDS.get(code, ""), wait)
 
     def _submit(self, vote: Vote, reply: Reply) -> None:
         batcher = self._batchers.get(vote.board.shard)

@@ -9,7 +9,7 @@ import socket
 import uvloop
 
 from app.logs import configure
-from app.serve import PARENT_VARIABLE, SOCKET_VARIABLE, stop_signals, serve_one
+from app.serve import PARENT_VARIABLE, SOCKET_VARIABLE, serve_one, stop_signals
 from app.services import Services
 from app.settings import Settings
 

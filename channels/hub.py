@@ -140,8 +140,10 @@ class Hub:
         return room.view is not None and known is not None and known == (room.view.epoch, room.seen_version)
 
     async def _catch_up(self, room: Room) -> None:
-        """Reads a room for somebody who joins: at once where nobody watches yet, else at the room's next tick,
-        so that a crowd that joins costs one read a tick."""
+        """Reads a room for somebody who joins.
+
+        At once where nobody watches yet, else at the room's next tick: a crowd that joins costs one read a tick.
+        """
         joined = self._clock()
         if room.not_before > joined and not room.empty:
             await asyncio.sleep(room.not_before - joined)

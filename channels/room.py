@@ -1,8 +1,9 @@
 """A room: everyone who watches one view of one board, and what they have been shown.
 
 State sync with conflation: a room holds the view that its members have. When the board changed, the
-difference is encoded once per codec and the same bytes go to every member. Whoever cannot take them now is passed over and
-brought up to date when it can: by one merged change while the room remembers, else by a snapshot.
+difference is encoded once per codec and the same bytes go to every member. Whoever cannot take them now is
+passed over and brought up to date when it can: by one merged change while the room remembers, else by a
+snapshot.
 """
 
 from __future__ import annotations

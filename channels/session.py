@@ -70,7 +70,7 @@ class Session:
     def _pace(self, now: float) -> None:
         allowance = self._allowance + (now - self._as_of) * self._rate
         self._as_of = now
-        self._allowance = (allowance if allowance < self._rate else self._rate) - 1
+        self._allowance = (min(self._rate, allowance)) - 1
         if self._allowance < 0:
             if self._allowance < -self._rate:
                 raise Expelled(FLOODING, "far more messages than a connection may send")

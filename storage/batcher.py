@@ -16,7 +16,7 @@ import structlog
 
 from storage import scripts
 from storage.calendar import periods_at
-from storage.errors import StaleStore, StorageError, StoreUnavailable
+from storage.errors import StaleStore, StorageError
 from storage.types import Known, Outcome, Status, Vote
 
 BATCH_LIMIT: Final = 1000
@@ -37,7 +37,7 @@ _WIDTH: Final = 7
 
 Reply = Callable[[Outcome], None]
 OnBatch = Callable[[list[Outcome], float], None]
-OnChange = Callable[[str, int, dict[int, int]], None]
+OnChange = Callable[[str, dict[int, int]], None]
 
 log = structlog.get_logger(__name__)
 
@@ -72,8 +72,8 @@ class Batcher:
     `run` does the work and ends only when cancelled. `recover` is awaited before the first batch and
     whenever the store turns out not to be the one that was known; it gets what was known and returns
     what to go on with. `now` gives milliseconds since the Unix epoch. `on_batch` hears of each batch's
-    outcomes and of the seconds since its oldest vote came, `on_change`, before any vote of the batch is answered, of epoch, seq and the boards'
-    new versions.
+    outcomes and of the seconds since its oldest vote came; `on_change`, before any vote of the batch is
+    answered, of the epoch and of boards' new versions.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Batcher:
         backlog_limit: int,
         queue_limit: int = 50_000,
         on_batch: OnBatch = lambda outcomes, seconds: None,
-        on_change: OnChange = lambda epoch, seq, versions: None,
+        on_change: OnChange = lambda epoch, versions: None,
     ) -> None:
         self._pipe = pipe
         self._sender = sender
@@ -259,7 +259,7 @@ class Batcher:
         seq = reply.seq_before + sum(outcome.seq is not None for outcome in outcomes)
         self.observe(reply.epoch, seq)
         # Before the answers: whoever is answered and then looks at a board must not see an older one.
-        self._on_change(reply.epoch, seq, dict(zip(reply.changed[::2], reply.changed[1::2], strict=True)))
+        self._on_change(reply.epoch, dict(zip(reply.changed[::2], reply.changed[1::2], strict=True)))
         for answer, outcome in zip(batch.replies, outcomes, strict=True):
             answer(outcome)
         self._on_batch(outcomes, time.monotonic() - batch.oldest)

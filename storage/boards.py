@@ -82,10 +82,16 @@ class Boards:
         return Board(number=row["id"], tenant=tenant.number, shard=tenant.shard, **msgspec.structs.asdict(rules))
 
     async def add_items(self, board: Board, item_ids: Sequence[str]) -> list[BoardItem]:
-        """Puts items of the board's type on it, all or none. Raises NotFound for an item that the tenant does not have,
-        Exists for one that is on the board."""
+        """Puts items of the board's type on it, all or none.
+
+        Raises NotFound for an item that the tenant does not have, Exists for one that is on the board.
+        """
         async with self._archive.transaction() as connection:
-            of_board: dict[str, Any] = {"tenant": board.tenant, "item_type": board.item_type, "item_ids": list(item_ids)}
+            of_board: dict[str, Any] = {
+                "tenant": board.tenant,
+                "item_type": board.item_type,
+                "item_ids": list(item_ids),
+            }
             known = {row["item_id"] async for row in self._queries.known_items(connection, **of_board)}
             missing = next((item_id for item_id in item_ids if item_id not in known), None)
             if missing is not None:
@@ -95,9 +101,7 @@ class Boards:
                 here = {row["item_id"] for row in added}
                 twice = next((item_id for item_id in item_ids if item_id not in here), item_ids[0])
                 raise Exists(f"{twice!r} is on the board {board.slug!r} already")
-            return [
-                BoardItem(row["id"], board.item_type, row["item_id"], row["title"], row["artist"]) for row in added
-            ]
+            return [BoardItem(row["id"], board.item_type, row["item_id"], row["title"], row["artist"]) for row in added]
 
     async def items_of_shard(self, shard: int) -> dict[int, list[BoardItem]]:
         """The items of every board of a shard, by board number."""

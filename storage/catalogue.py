@@ -47,7 +47,6 @@ class Kept(NamedTuple):
     """Board -> up votes, down votes, points, as far as the archive has them."""
 
 
-
 class Page(NamedTuple):
     """Some of the things that were found, and how many there are."""
 
@@ -66,19 +65,25 @@ class Catalogue:
         """New songs or tools, all or none, which join `board` at once. Raises Exists."""
         kind = board.item_type
         async with self._archive.transaction() as connection:
-            rows = [row async for row in self._queries.add_items(
-                connection,
-                tenant=tenant.number,
-                item_type=kind,
-                item_ids=[item.id for item in items],
-                titles=[item.title if isinstance(item, Song) else item.name for item in items],
-                artists=[item.artist if isinstance(item, Song) else None for item in items],
-            )]
+            rows = [
+                row
+                async for row in self._queries.add_items(
+                    connection,
+                    tenant=tenant.number,
+                    item_type=kind,
+                    item_ids=[item.id for item in items],
+                    titles=[item.title if isinstance(item, Song) else item.name for item in items],
+                    artists=[item.artist if isinstance(item, Song) else None for item in items],
+                )
+            ]
             numbers = {row["item_id"]: row["id"] for row in rows}
             await self._add_details(connection, items, numbers)
-            added = [row async for row in self._queries.add_board_items(
-                connection, board=board.number, tenant=tenant.number, item_type=kind, item_ids=list(numbers)
-            )]
+            added = [
+                row
+                async for row in self._queries.add_board_items(
+                    connection, board=board.number, tenant=tenant.number, item_type=kind, item_ids=list(numbers)
+                )
+            ]
         return [BoardItem(row["id"], kind, row["item_id"], row["title"], row["artist"]) for row in added]
 
     async def _add_details(
@@ -105,7 +110,10 @@ class Catalogue:
         listing = self._queries.list_songs if kind == "song" else self._queries.list_tools
         pattern = None if q is None else f"%{_literal(q.lower())}%"
         async with self._archive.connection() as connection:
-            rows = [row async for row in listing(connection, tenant=tenant, q=q, pattern=pattern, limit=limit, offset=offset)]
+            rows = [
+                row
+                async for row in listing(connection, tenant=tenant, q=q, pattern=pattern, limit=limit, offset=offset)
+            ]
             found = await self._kept(connection, tenant, kind, rows)
         return Page(found, rows[0]["total"] if rows else 0)
 

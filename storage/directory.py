@@ -113,8 +113,10 @@ class Directory:
         return Credential(row["key_id"], digest, tenant, agent)
 
     async def add_admin_key(self, tenant: Tenant, secret: str, *, from_settings: bool = False) -> list[bytes]:
-        """Lets a key administer the tenant. One that comes from the settings replaces earlier such ones,
-        whose hashes are answered."""
+        """Lets a key administer the tenant.
+
+        One that comes from the settings replaces earlier such ones, whose hashes are answered.
+        """
         digest = hash_secret(secret)
         async with self._archive.transaction() as connection:
             await self._queries.add_key(
@@ -122,7 +124,9 @@ class Directory:
             )
             if not from_settings:
                 return []
-            ended = [row async for row in self._queries.revoke_settings_keys(connection, tenant=tenant.number, hash=digest)]
+            ended = [
+                row async for row in self._queries.revoke_settings_keys(connection, tenant=tenant.number, hash=digest)
+            ]
             for row in ended:
                 await self._notify(connection, KeyRevoked(row["hash"]))
             return [row["hash"] for row in ended]
@@ -131,17 +135,23 @@ class Directory:
         """New agents, each with a first key, all or none. Raises Exists."""
         issued = [new_secret() for _ in new]
         async with self._archive.transaction() as connection:
-            rows = [row async for row in self._queries.add_agents(
-                connection,
-                tenant=tenant.number,
-                agent_ids=[agent_id for agent_id, _ in new],
-                tiers=[tier for _, tier in new],
-            )]
+            rows = [
+                row
+                async for row in self._queries.add_agents(
+                    connection,
+                    tenant=tenant.number,
+                    agent_ids=[agent_id for agent_id, _ in new],
+                    tiers=[tier for _, tier in new],
+                )
+            ]
             agents = {row["agent_id"]: _agent(row) for row in rows}
             numbers = [agents[agent_id].number for agent_id, _ in new]
-            keys = [row async for row in self._queries.add_agent_keys(
-                connection, tenant=tenant.number, agents=numbers, hashes=[hash_secret(secret) for secret in issued]
-            )]
+            keys = [
+                row
+                async for row in self._queries.add_agent_keys(
+                    connection, tenant=tenant.number, agents=numbers, hashes=[hash_secret(secret) for secret in issued]
+                )
+            ]
         key_of = {row["agent_id"]: row["id"] for row in keys}
         return [
             IssuedKey(key_of[agents[agent_id].number], agents[agent_id], secret)

@@ -86,7 +86,7 @@ class LiveStore:
     def __init__(self, url: str, prefix: str = "plaudit") -> None:
         self._prefix = prefix
         # A script that was cut off may have run. All but `apply` may run twice, so redis-py may retry those.
-        # Typed loosely: redis-py types answers for every mode a client can be in, and this one is always in RESP2, bytes.
+        # Typed loosely: redis-py types answers for every mode of a client; this one speaks RESP2 and bytes.
         self._redis: Any = Redis.from_url(
             url,
             protocol=2,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
@@ -99,8 +99,9 @@ class Recovery:
         numbers = [board.number for board in boards]
         since = min(start_of(periods[2]), start_of(periods[1]), moment(now) - _TRENDING_MEMORY)
         async with self._archive.transaction() as connection:
-            rows = await recount(self._archive, connection, shard, numbers, [periods] * len(numbers), [now] * len(numbers),
-                                 seq=seq, since=since)  # fmt: skip
+            rows = await recount(
+                self._archive, connection, shard, [(board, periods, now) for board in numbers], seq=seq, since=since
+            )
         tenants = {board.number: board.tenant for board in boards}
         loaded = 0
         for board, portion in _portions(rows):
@@ -119,27 +120,30 @@ class Recovery:
         numbers = [board.number for board in boards]
         parts: list[object] = []
         size = loaded = 0
-        async with self._archive.transaction() as connection:
-            async with self._archive.queries.ballots_of_shard_cursor(connection, boards=numbers) as cursor:
-                async for row in cursor:
-                    flat: list[Any] = []
-                    for item, value, weight in zip(row["items"], row["ballot_values"], row["weights"], strict=True):
-                        flat += (item, value if weight == FULL_WEIGHT else f"{value}:{weight}")
-                    parts.append(("ballots", row["board_id"], row["agent_id"], flat))
-                    size += len(row["items"])
-                    if size >= _PORTION:
-                        await self._live.load(shard, parts)
-                        loaded += size
-                        progress("ballots", loaded)
-                        parts, size = [], 0
+        async with (
+            self._archive.transaction() as connection,
+            self._archive.queries.ballots_of_shard_cursor(connection, boards=numbers) as cursor,
+        ):
+            async for row in cursor:
+                flat: list[Any] = []
+                for item, value, weight in zip(row["items"], row["ballot_values"], row["weights"], strict=True):
+                    flat += (item, value if weight == FULL_WEIGHT else f"{value}:{weight}")
+                parts.append(("ballots", row["board_id"], row["agent_id"], flat))
+                size += len(row["items"])
+                if size >= _PORTION:
+                    await self._live.load(shard, parts)
+                    loaded += size
+                    progress("ballots", loaded)
+                    parts, size = [], 0
         await self._live.load(shard, parts)
         progress("ballots", loaded + size)
 
     async def _load_quotas(self, shard: int, now: int) -> None:
         day = periods_at(now)[0]
+        flat: list[int] = []
         async with self._archive.connection() as connection:
-            rows = [row async for row in self._archive.queries.quotas_used(connection, shard=shard, since=start_of(day))]
-        flat = [number for row in rows for number in (row["agent_id"], row["used"])]
+            async for row in self._archive.queries.quotas_used(connection, shard=shard, since=start_of(day)):
+                flat += (row["agent_id"], row["used"])
         for start in range(0, len(flat), 2 * _PORTION):
             await self._live.load(shard, [("quota", day, flat[start : start + 2 * _PORTION])])
 
@@ -162,26 +166,30 @@ async def recount(
     archive: Archive,
     connection: Connection,
     shard: int,
-    boards: Sequence[int],
-    periods: Sequence[Periods],
-    shown_at: Sequence[int],
+    boards: Sequence[tuple[int, Periods, int]],
     *,
     seq: int,
-    since: Any,
+    since: datetime,
 ) -> list[Any]:
-    """Every item of the boards, its kept counts beside those recomputed from events; see `log.sql`."""
-    days, weeks, months = ([start_of(period[n]) for period in periods] for n in range(3))
-    rows: list[Any] = [row async for row in archive.queries.recount(
-        connection,
-        shard=shard,
-        boards=list(boards),
-        days=days,
-        weeks=weeks,
-        months=months,
-        shown=[moment(at) for at in shown_at],
-        seq=seq,
-        since=since,
-    )]
+    """Every item of the boards, its kept counts beside those recomputed from events; see `log.sql`.
+
+    Each board comes with the periods of its windows and the moment (ms) that trending is shown as of.
+    """
+    days, weeks, months = ([start_of(periods[n]) for _, periods, _ in boards] for n in range(3))
+    rows: list[Any] = [
+        row
+        async for row in archive.queries.recount(
+            connection,
+            shard=shard,
+            boards=[board for board, _, _ in boards],
+            days=days,
+            weeks=weeks,
+            months=months,
+            shown=[moment(at) for _, _, at in boards],
+            seq=seq,
+            since=since,
+        )
+    ]
     return rows
 
 

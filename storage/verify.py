@@ -75,10 +75,7 @@ async def _verify(live: LiveStore, archive: Archive, board: Board) -> BoardRepor
 
 
 async def _recount(archive: Archive, connection: Any, board: Board, shown: _Live, seq: int) -> list[Any]:
-    periods, shown_at = shown.times
-    return await recount(
-        archive, connection, board.shard, [board.number], [periods], [shown_at], seq=seq, since=_EVER
-    )
+    return await recount(archive, connection, board.shard, [(board.number, *shown.times)], seq=seq, since=_EVER)
 
 
 async def _read(live: LiveStore, board: Board) -> _Live:

@@ -60,7 +60,9 @@ def _print_reports(reports: list[BoardReport]) -> None:
     for report in reports:
         digests = (report.events_digest, report.archive_digest, report.live_digest)
         verdict = f"{len(report.differences)} differences" if report.differences else "same"
-        grid.add_row(str(report.tenant), report.board, str(report.items), *(f"{digest:08x}" for digest in digests), verdict)
+        grid.add_row(
+            str(report.tenant), report.board, str(report.items), *(f"{digest:08x}" for digest in digests), verdict
+        )
     Console().print(grid)
     for report in reports:
         for line in report.differences[:_SHOWN]:
@@ -94,4 +96,6 @@ def rebuild() -> None:
 
     with bar:
         rebuilt = run(work)
-    click.echo(f"Rebuilt shards: {', '.join(map(str, rebuilt))}." if rebuilt else "The live store is whole; nothing to do.")
+    click.echo(
+        f"Rebuilt shards: {', '.join(map(str, rebuilt))}." if rebuilt else "The live store is whole; nothing to do."
+    )
