@@ -17,7 +17,7 @@ import aiosql
 import asyncpg
 import msgspec
 
-from storage.errors import ArchiveUnavailable, Exists
+from storage.errors import ArchiveUnavailable, Exists, NotMigrated
 
 COMMAND_TIMEOUT: Final = 30.0
 CONNECT_TIMEOUT: Final = 5.0
@@ -53,6 +53,8 @@ def _translated() -> Iterator[None]:
         yield
     except asyncpg.UniqueViolationError as error:
         raise Exists(error.detail or str(error)) from error
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        raise NotMigrated(f"The database has another schema ({error}): run `plaudit migrate`.") from error
     except _AWAY as error:
         raise ArchiveUnavailable(f"PostgreSQL does not answer: {str(error) or type(error).__name__}") from error
 

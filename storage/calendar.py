@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 DAY_MS: Final = 86_400_000
+MINUTE_MS: Final = 60_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 Periods = tuple[int, int, int]

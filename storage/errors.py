@@ -19,6 +19,10 @@ class ArchiveUnavailable(StorageError):
     """PostgreSQL does not answer. Worth another try."""
 
 
+class NotMigrated(StorageError):
+    """The database does not have the schema that this version works with."""
+
+
 class StaleStore(StorageError):
     """The live store is not the one that was known: emptied, rolled back, or being rebuilt."""
 

@@ -11,7 +11,7 @@ import structlog
 
 from storage.archive import Archive, Connection, lock
 from storage.boards import Boards
-from storage.calendar import Periods, moment, periods_at, start_of
+from storage.calendar import MINUTE_MS, Periods, moment, periods_at, start_of
 from storage.flusher import Flusher
 from storage.ledger import Ledger, Overtaken
 from storage.live import LiveStore, title_field
@@ -99,9 +99,9 @@ class Recovery:
         numbers = [board.number for board in boards]
         since = min(start_of(periods[2]), start_of(periods[1]), moment(now) - _TRENDING_MEMORY)
         async with self._archive.transaction() as connection:
-            rows = await recount(
-                self._archive, connection, shard, [(board, periods, now) for board in numbers], seq=seq, since=since
-            )
+            minute = now - now % MINUTE_MS
+            shown = [(board, periods, minute) for board in numbers]
+            rows = await recount(self._archive, connection, shard, shown, seq=seq, since=since)
         tenants = {board.number: board.tenant for board in boards}
         loaded = 0
         for board, portion in _portions(rows):

@@ -13,15 +13,14 @@ import structlog
 
 from storage.archive import Archive
 from storage.boards import Boards
-from storage.calendar import periods_at
+from storage.calendar import MINUTE_MS, periods_at
 from storage.errors import StorageError
 from storage.flusher import Flusher
 from storage.live import LiveStore
 from storage.samples import DEPTH, Samples
 from storage.types import Board, Query, TopView
 
-MINUTE: Final = 60_000
-HOUR: Final = 60 * MINUTE
+HOUR: Final = 60 * MINUTE_MS
 """How far back movement looks."""
 
 log = structlog.get_logger(__name__)
@@ -42,7 +41,7 @@ class Timekeeper:
     async def run(self) -> None:
         """Acts at every full minute of the clock, which includes every midnight."""
         while True:
-            await asyncio.sleep((MINUTE - self._now() % MINUTE) / 1000)
+            await asyncio.sleep((MINUTE_MS - self._now() % MINUTE_MS) / 1000)
             if not self._flusher.leading:
                 continue
             try:

@@ -49,7 +49,8 @@ where b.board_id = s.board_id and b.item_id = s.item_id;
 
 -- name: recount(boards, days, weeks, months, shown, shard, seq, since)
 -- Every item of a shard's boards: its counts as they are kept, and recomputed from its events from a moment on, up
--- to a seq. trending: each event decayed by a half-life of six hours to the moment that its board is shown as of.
+-- to a seq. trending: each event decayed, from its minute, by a half-life of six hours to
+-- the minute that its board is shown as of.
 select bi.board_id, i.id, i.item_type, i.item_id, i.title, i.artist, bi.up_votes, bi.down_votes, bi.points,
        coalesce(e.up, 0) as up, coalesce(e.down, 0) as down, coalesce(e.moved, 0) as moved,
        coalesce(e.day, 0) as day, coalesce(e.week, 0) as week, coalesce(e.month, 0) as month,
@@ -67,7 +68,7 @@ left join (
            coalesce(sum(points) filter (where at >= week), 0)::bigint as week,
            coalesce(sum(points) filter (where at >= month), 0)::bigint as month,
            sum(points * power(2.0::double precision,
-               greatest(extract(epoch from at - shown)::double precision / 21600.0, -1000))) as trending
+               greatest(extract(epoch from date_trunc('minute', at) - shown)::double precision / 21600.0, -1000))) as trending
     from vote_events
     join unnest(:boards::int[], :days::timestamptz[], :weeks::timestamptz[], :months::timestamptz[],
                 :shown::timestamptz[]) as p (board, day, week, month, shown) on p.board = board_id

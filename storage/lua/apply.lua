@@ -269,7 +269,7 @@ local function write_window(board, window)
     known = redis.call('ZMSCORE', zset, unpack(ids))
   end
   local trending = window == 'trending'
-  local factor = trending and gain(now, board.state.landmark) or 1
+  local factor = trending and gain(minute_of(now), board.state.landmark) or 1
   local shown = trending and gain(board.state.shown_at, board.state.landmark) or 1
   local put, drop = {}, {}
   for n, item in ipairs(board.touched) do

@@ -30,7 +30,12 @@ end
 
 local meta_key = key('meta')
 
--- What a vote cast at `at` weighs in the trending set, relative to `landmark`.
+-- Trending counts time in whole minutes, so that between two moments that it is shown as of a vote weighs just 1.
+local function minute_of(at)
+  return at - at % 60000
+end
+
+-- What a vote cast in the minute `at` weighs in the trending set, relative to `landmark`.
 local function gain(at, landmark)
   return 2 ^ ((at - landmark) / HALF_LIFE)
 end

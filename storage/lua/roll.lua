@@ -15,13 +15,13 @@ local function rescale(zset, state)
   state.landmark = landmark
 end
 
--- Shows trending as of `now`, dropping what has decayed below half a hundredth.
-local function show_trending(board, state, now)
+-- Shows trending as of a minute, dropping what has decayed below half a hundredth.
+local function show_trending(board, state, minute)
   local zset = key('z', board, 'trending')
-  if now <= state.shown_at or redis.call('EXISTS', zset) == 0 then return false end
-  state.shown_at = now
-  if now - state.landmark > RESCALE_AFTER then rescale(zset, state) end
-  local bound = 0.5 * gain(now, state.landmark)
+  if minute <= state.shown_at or redis.call('EXISTS', zset) == 0 then return false end
+  state.shown_at = minute
+  if minute - state.landmark > RESCALE_AFTER then rescale(zset, state) end
+  local bound = 0.5 * gain(minute, state.landmark)
   redis.call('ZREMRANGEBYSCORE', zset, string.format('(%.17g', -bound), string.format('(%.17g', bound))
   return true
 end
@@ -38,7 +38,7 @@ for i = 1, #boards, 2 do
   local state = load_board(board)
   if state then
     local moved = begin_periods(board, state, periods)
-    moved = show_trending(board, state, now) or moved
+    moved = show_trending(board, state, minute_of(now)) or moved
     if reference ~= 0 and reference ~= state.reference then
       state.reference = reference
       moved = true
