@@ -15,7 +15,7 @@ from litestar.datastructures import State
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
-from app.shapes import MAX_BATCH
+from app.shapes.common import MAX_BATCH
 from channels.errors import ErrorCode, PlauditError
 from channels.protocol import check_item_id
 

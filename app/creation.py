@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from app.services import Services
-from app.shapes import BallotRules, BoardRules
+from app.shapes.boards import BallotRules, BoardRules
 from channels.errors import PlauditError
 from storage.boards import NewBoard
 from storage.calendar import milliseconds, periods_at

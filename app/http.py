@@ -17,7 +17,7 @@ from app.calls import SLASH, encode
 from app.docs import page
 from app.pages import Pages
 from app.problems import to_problem
-from app.routes import agents, boards, catalogue, documents, health, me, votes
+from app.routes import agents, boards, catalogue, documents, health, me, rankings, votes
 from app.services import Services
 from channels import asyncapi
 
@@ -58,7 +58,7 @@ def create_app(services: Services) -> Litestar:
     return app
 
 
-_MODULES: Final = (votes, me, boards, catalogue, agents, health, documents)
+_MODULES: Final = (votes, me, boards, rankings, catalogue, agents, health, documents)
 
 
 class _Application(Litestar):

@@ -18,7 +18,8 @@ from msgspec import NODEFAULT
 
 from app.calls import Answer, Call
 from app.problems import MEDIA_TYPE
-from app.shapes import Problem, VoteError, VoteResult
+from app.shapes.common import Problem
+from app.shapes.votes import VoteError, VoteResult
 from channels.errors import ERRORS
 from channels.protocol import BoardName
 

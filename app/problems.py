@@ -4,36 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from litestar import Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, InternalServerException
+from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
 from app.calls import Request, encode
-from app.shapes import Problem
-from channels.errors import PlauditError
+from app.shapes.common import Problem
+from channels.errors import ErrorCode, PlauditError
 from storage.errors import ArchiveUnavailable, Exists, NotFound, StaleStore, StoreUnavailable
 
 MEDIA_TYPE: Final = "application/problem+json"
 _AWAY: Final = (ArchiveUnavailable, StoreUnavailable, StaleStore)
 _COME_BACK_MS: Final = 1000
+_OVER_LIMIT: Final[tuple[ErrorCode, str]] = ("too_large", "A body is at most 1 MiB")
 
 log = structlog.get_logger(__name__)
 
 
-def to_problem(request: Request, error: Exception) -> Response[Any]:
+def to_problem(request: Request, error: Exception) -> Response[bytes]:
     """The answer to a request that failed. What nobody expected is logged, and told to nobody."""
     # Litestar's own: no such path, wrong method, body too large, a host that can't be one.
     if isinstance(error, HTTPException) and error.status_code < 500:
-        code = "too_large" if error.status_code == 413 else "invalid"
-        detail = "A body is at most 1 MiB" if error.status_code == 413 else error.detail
-        return _response(PlauditError(code, detail), error.status_code, _passed_on(error))
+        code, detail = _OVER_LIMIT if error.status_code == 413 else ("invalid", error.detail)
+        known = PlauditError(code, detail)
+        return _response(known, error.status_code, _passed_on(error))
+    if isinstance(error, InternalServerException):
+        # Litestar's word for a client that left while its body was read: nobody hears the answer.
+        return _response(PlauditError("internal"), 500, {})
     known = as_plaudit_error(error)
     if known.code == "internal":
         log.error("request failed", method=request.method, path=request.scope["path"], exc_info=error)
-    return problem(known)
+    return _response(known, known.status, _headers(known))
 
 
 def as_plaudit_error(error: Exception) -> PlauditError:
@@ -51,37 +56,44 @@ def as_plaudit_error(error: Exception) -> PlauditError:
             return PlauditError("internal")
 
 
-def problem(error: PlauditError, headers: Mapping[str, str] | None = None) -> Response[Any]:
-    """A refusal, with further headers where there are some."""
-    return _response(error, error.status, headers or {})
-
-
-def retry_after(error: PlauditError) -> int | None:
-    """Whole seconds after which to come back, for the statuses that say so."""
-    if error.status not in {429, 503}:
-        return None
-    return max(1, ceil((error.retry_after_ms or _COME_BACK_MS) / 1000))
-
-
-def _response(error: PlauditError, status: int, headers: Mapping[str, str]) -> Response[Any]:
-    body = Problem(
-        type=f"/docs#{error.code}",
-        title=error.kind.title,
-        status=status,
-        detail=error.message,
-        code=error.code,
-        temporary=error.temporary,
-        retry_after_ms=UNSET if error.retry_after_ms is None else error.retry_after_ms,
+def problem(error: PlauditError, headers: Mapping[str, str]) -> ASGIResponse:
+    """A refusal, with further headers."""
+    return ASGIResponse(
+        body=_body(error, error.status),
+        status_code=error.status,
+        media_type=MEDIA_TYPE,
+        headers={**_headers(error), **headers},
     )
-    all_headers = {"cache-control": "no-store", **headers}
-    seconds = retry_after(error)
-    if seconds is not None:
-        all_headers["retry-after"] = str(seconds)
+
+
+def _response(error: PlauditError, status: int, headers: Mapping[str, str]) -> Response[bytes]:
+    return Response(_body(error, status), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _body(error: PlauditError, status: int) -> bytes:
+    return encode(
+        Problem(
+            type=f"/docs#{error.code}",
+            title=error.kind.title,
+            status=status,
+            detail=error.message,
+            code=error.code,
+            temporary=error.temporary,
+            retry_after_ms=UNSET if error.retry_after_ms is None else error.retry_after_ms,
+        )
+    )
+
+
+def _headers(error: PlauditError) -> dict[str, str]:
+    headers = {"cache-control": "no-store"}
+    if error.status in {429, 503}:
+        headers["retry-after"] = str(max(1, ceil((error.retry_after_ms or _COME_BACK_MS) / 1000)))
     if error.code == "unauthorized":
-        all_headers["www-authenticate"] = "Bearer"
-    return Response(encode(body), status_code=status, media_type=MEDIA_TYPE, headers=all_headers)
+        headers["www-authenticate"] = "Bearer"
+    return headers
 
 
 def _passed_on(error: HTTPException) -> dict[str, str]:
     """What a client must hear of Litestar's own headers: which methods a path has."""
-    return {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
+    headers = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
+    return {"cache-control": "no-store", **headers}

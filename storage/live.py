@@ -92,7 +92,8 @@ class LiveStore:
             protocol=2,
             socket_timeout=READ_TIMEOUT,
             socket_connect_timeout=READ_TIMEOUT,
-            socket_keepalive=True,
+            # A socket on this machine needs no proof that the other side is still there, and takes no such option.
+            **({} if url.startswith("unix") else {"socket_keepalive": True}),
             retry=Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.2), 2),
         )
         self._scripts = {name: self._redis.register_script(scripts.source(name)) for name in scripts.NAMES}

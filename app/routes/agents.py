@@ -10,7 +10,7 @@ from litestar.response.base import ASGIResponse
 
 from app.calls import NOT_STORED, Answer, Call, Request, answer, check_distinct, path_part, read_objects, services_of
 from app.security import admin_of
-from app.shapes import Issued, NewAgent, NewKey
+from app.shapes.agents import Issued, NewAgent, NewKey
 from channels.errors import PlauditError
 from storage.directory import IssuedKey
 from storage.errors import Exists

@@ -13,7 +13,7 @@ from app.calls import Answer, Call, Request, answer, check_distinct, path_part, 
 from app.creation import tell_live
 from app.security import admin_of, tenant_of
 from app.services import Services
-from app.shapes import (
+from app.shapes.catalogue import (
     BoardCounts,
     CataloguedSong,
     CataloguedTool,

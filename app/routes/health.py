@@ -9,7 +9,7 @@ from litestar.response.base import ASGIResponse
 
 from app import metrics
 from app.calls import NOT_STORED, Answer, Call, Request, answer, services_of
-from app.shapes import Health
+from app.shapes.common import Health
 from storage.errors import StorageError
 
 _READY: Final = Health("ok", {"live_store": None, "archive": None, "votes": None, "backlog": None, "tasks": None})

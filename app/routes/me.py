@@ -9,7 +9,8 @@ from litestar.response.base import ASGIResponse
 
 from app.calls import Answer, Call, Request, answer, read_query, services_of
 from app.security import agent_of
-from app.shapes import Me, MyBallot, MyBallots, PageQuery
+from app.shapes.common import PageQuery
+from app.shapes.votes import Me, MyBallot, MyBallots
 from storage.boards import BallotCast
 from storage.calendar import moment
 

@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from litestar import Response, delete, post
+from litestar import delete, post
 from litestar.response.base import ASGIResponse
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw
 
 from app.calls import (
     MALFORMED,
@@ -29,7 +29,7 @@ from app.calls import (
 from app.problems import problem
 from app.security import Caller, agent_of
 from app.services import Services
-from app.shapes import NewVote, VoteError, VoteQuery, VoteResult, VoteResults
+from app.shapes.votes import NewVote, NewVotes, RawVotes, VoteError, VoteQuery, VoteResult, VoteResults
 from channels.errors import ErrorCode, PlauditError
 from channels.protocol import Status as StatusName
 from channels.ranking import score_of
@@ -46,18 +46,8 @@ _NAMES: Final[dict[Status, StatusName]] = {
 }
 
 
-class _Votes(Struct, forbid_unknown_fields=True):
-    votes: list[Raw]
-
-
-class NewVotes(Struct, forbid_unknown_fields=True):
-    """Up to 1,000 votes."""
-
-    votes: list[NewVote]
-
-
 _decode_vote = msgspec.json.Decoder(NewVote).decode
-_decode_votes = msgspec.json.Decoder(_Votes).decode
+_decode_votes = msgspec.json.Decoder(RawVotes).decode
 
 _ERRORS: Final[tuple[ErrorCode, ...]] = (
     *("invalid", "forbidden", "voting_closed", "unknown_board", "unknown_item"),
@@ -99,7 +89,7 @@ _VOTES: Final = {
         errors=_ERRORS,
     ),
 )
-async def cast_vote(request: Request) -> ASGIResponse | Response[Any]:
+async def cast_vote(request: Request) -> ASGIResponse:
     """One vote."""
     started = time.perf_counter()
     services, caller = services_of(request), await agent_of(request)
@@ -123,7 +113,7 @@ async def cast_vote(request: Request) -> ASGIResponse | Response[Any]:
         errors=("invalid", "forbidden", "voting_closed", "unknown_board", "unknown_item", "no_ballot"),
     ),
 )
-async def retract_vote(request: Request) -> ASGIResponse | Response[Any]:
+async def retract_vote(request: Request) -> ASGIResponse:
     """One ballot."""
     services, caller = services_of(request), await agent_of(request)
     query = read_query(request, VoteQuery)
@@ -260,9 +250,7 @@ async def _outcome(put: Callable[[Reply], None]) -> Outcome:
     return await waiting
 
 
-def _answered(
-    services: Services, agent: Agent, board: Board, item_id: str, outcome: Outcome
-) -> ASGIResponse | Response[Any]:
+def _answered(services: Services, agent: Agent, board: Board, item_id: str, outcome: Outcome) -> ASGIResponse:
     left = None if outcome.status is Status.OVERLOADED else outcome.quota
     headers = _rate_limit(services, agent, left)
     refusal = services.voting.refusal(outcome)
