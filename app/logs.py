@@ -13,7 +13,7 @@ from app.settings import Settings
 def configure(settings: Settings) -> None:
     """Sets up structlog, and sends what libraries log the same way."""
     level = getattr(logging, settings.log_level.upper())
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

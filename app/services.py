@@ -72,7 +72,7 @@ class Services:
             "enterprise": settings.quota_enterprise,
         }
         self.voting = Voting(self.batchers, quotas, now)
-        self.standings = Standings(live, Samples(archive), self._state)  # the hub, which knows, needs these first
+        self.standings = Standings(live, Samples(archive))
         self.hub = Hub(
             self.standings.views,
             self.standings.labels,
@@ -81,6 +81,7 @@ class Services:
             unavailable=StorageError,
             on_sent=self.metrics.shown,
         )
+        self.standings.states = self.hub
         self.gateway = Gateway(
             hub=self.hub,
             registry=self.registry,
@@ -209,9 +210,6 @@ class Services:
     async def _recover(self, shard: int, known: Known | None) -> Known:
         return await self.recovery.ensure(shard, known)
 
-    def _state(self, board: int) -> tuple[str, int] | None:
-        return self.hub.state(board)
-
     def _flushed(self, entries: Sequence[LogEntry]) -> None:
         self.metrics.flushed(max(0, self.now() - entries[0].applied_at) / 1000)
 
@@ -234,7 +232,7 @@ class Services:
                     error = follow.exception()
                     if error is not None and not isinstance(error, StorageError):
                         raise error
-                    self.hub.missed()
+                    self.hub.deafened()
                     await asyncio.sleep(_RECONNECT)
             finally:
                 follow.cancel()
@@ -246,7 +244,7 @@ class Services:
             await asyncio.Event().wait()
         async for message in self.live.changes(shards):
             if message is None:
-                self.hub.missed()
+                self.hub.listening()
             else:
                 self._announced(message)
 

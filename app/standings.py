@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
 
 from channels.errors import PlauditError
 from channels.ranking import Row, View
@@ -20,19 +20,27 @@ _SAMPLES: Final = 500
 State = tuple[str, int]
 
 
-class Standings:
-    """Reads views of boards. `state_of` gives the newest (epoch, version) of a board that the server has heard of."""
+class States(Protocol):
+    """Who hears of every change of a board: the hub."""
 
-    def __init__(self, live: LiveStore, samples: Samples, state_of: Callable[[int], State | None]) -> None:
+    def state(self, board: int) -> State | None: ...
+    def learned(self, board: int, epoch: str, version: int) -> None: ...
+
+
+class Standings:
+    """Reads views of boards. `states`, which has to be set, knows what state a board is in."""
+
+    states: States
+
+    def __init__(self, live: LiveStore, samples: Samples) -> None:
         self._live = live
         self._samples = samples
-        self._state_of = state_of
         self._labels: dict[str, Label] = {}
         self._ranks: OrderedDict[tuple[int, Window, int], dict[str, int]] = OrderedDict()
 
     def state(self, board: Board) -> State | None:
         """The newest (epoch, version) of a board that is known; None where only a read can tell."""
-        return self._state_of(board.number)
+        return self.states.state(board.number)
 
     async def view(self, board: Board, window: Window, spec: ViewSpec) -> View:
         """One view.
@@ -45,6 +53,7 @@ class Standings:
         found = (await self.views(board.shard, [(board, Query(board.number, window, spec))]))[0]
         if found is None:
             raise PlauditError("overloaded", "The board can't be read now", 1000)
+        self.states.learned(board.number, found.epoch, found.version)
         return found
 
     async def views(self, shard: int, wanted: Sequence[tuple[Board, Query]]) -> list[View | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -70,23 +69,6 @@ class Voting:
         """Takes a ballot back; `reply` is called with the outcome, exactly once."""
         limit = self._quotas[agent.tier]
         self._submit(Vote(board, agent.number, item_id, None, limit, ranked=ranked), reply)
-
-    async def outcome(self, put: Callable[[Reply], None]) -> Outcome:
-        """Waits for a vote that `put` puts on its way.
-
-        Raises PlauditError where the vote was refused.
-        """
-        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        put(lambda outcome: None if answer.done() else answer.set_result(outcome))
-        outcome = await answer
-        self.check(outcome)
-        return outcome
-
-    def check(self, outcome: Outcome) -> None:
-        """Raises the PlauditError of an outcome that is none of applied, changed, unchanged, retracted."""
-        refusal = self.refusal(outcome)
-        if refusal is not None:
-            raise refusal
 
     def refusal(self, outcome: Outcome) -> PlauditError | None:
         """The contract's error for an outcome, None for a vote that was taken."""

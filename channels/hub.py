@@ -60,6 +60,7 @@ class Hub:
         self._empty: dict[Query, None] = {}
         self._versions: dict[int, tuple[str, int]] = {}
         self._dirty: dict[Room, float] = {}
+        self._listening = False
         self._wake = asyncio.Event()
         self._reading = asyncio.Lock()
 
@@ -69,8 +70,14 @@ class Hub:
         return len(self._rooms) - len(self._empty)
 
     def state(self, board: int) -> tuple[str, int] | None:
-        """The newest (epoch, version) of a board that this server has heard of; None where it can't know."""
-        return self._versions.get(board)
+        """The newest (epoch, version) of a board; None where this server can't know it without asking."""
+        return self._versions.get(board) if self._listening else None
+
+    def learned(self, board: int, epoch: str, version: int) -> None:
+        """Takes note of a state that a board was read in."""
+        known = self._versions.get(board)
+        if known is None or (known[0] == epoch and known[1] < version):
+            self._versions[board] = epoch, version
 
     def changed(self, epoch: str, versions: Mapping[int, int]) -> None:
         """Takes note of boards' new versions; hearing of one twice does no harm."""
@@ -82,8 +89,13 @@ class Hub:
             for room in self._by_board.get(board, ()):
                 self._mark(room)
 
-    def missed(self) -> None:
-        """Announcements may have been missed: no version is known, and every room has to be read."""
+    def deafened(self) -> None:
+        """Announcements are not heard from now on."""
+        self._listening = False
+
+    def listening(self) -> None:
+        """Announcements are heard, but some may have been missed: every room has to be read."""
+        self._listening = True
         self._versions.clear()
         for room in self._rooms.values():
             self._mark(room)
@@ -212,9 +224,7 @@ class Hub:
             found = await self._labels(room.board, missing)
             room.labels.update({item: found.get(item, Label(None)) for item in missing})
         room.seen_version = view.version
-        known = self._versions.get(room.board.number)
-        if known is None or (known[0] == view.epoch and known[1] < view.version):
-            self._versions[room.board.number] = view.epoch, view.version
-        elif known != (view.epoch, view.version):
+        self.learned(room.board.number, view.epoch, view.version)
+        if self._versions[room.board.number] != (view.epoch, view.version):
             self._mark(room)
         return room.advance(view)

@@ -46,6 +46,8 @@ for _, part in ipairs(cmsgpack.unpack(ARGV[1])) do
       local periods = part[4]
       save_board(part[2], { version = 0, day = periods[1], week = periods[2], month = periods[3],
         landmark = minute_of(part[3]), shown_at = minute_of(part[3]), reference = 0 })
+      versions[#versions + 1] = part[2]
+      versions[#versions + 1] = 0
     end
   elseif kind == 'items' then
     local new = load_items(part[2], part[3])
