@@ -1,0 +1,95 @@
+"""The page in a real browser, from a real server with real stores."""
+
+import random
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from app.demo import AGENT, load_demo
+from channels.client import Ack, PlauditClient, Vote
+from tests.app.running import Installation, Running, install, running
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def installation(database_url: str, redis_url: str, prefix: str) -> Installation:
+    """Stores of the test's own."""
+    return await install(database_url, redis_url, prefix)
+
+
+async def add_demo(server: Running, where: Installation) -> str:
+    """The demo catalogue; answers a key of its agent."""
+    services = server.services
+    agent = await load_demo(
+        services.directory, services.catalogue, services.boards, services.live, where.tenant, services.now()
+    )
+    return (await services.directory.add_agent_key(where.tenant, agent)).secret
+
+
+async def told(server: Running) -> list[Any]:
+    """The first fifty as the API tells them."""
+    async with httpx.AsyncClient(base_url=server.url) as client:
+        entries = (await client.get("/api/v1/boards/songs?limit=50")).json()["entries"]
+    return [[entry["item_id"], str(entry["rank"]), entry["title"], str(entry["score"])] for entry in entries]
+
+
+async def shown(page: Page) -> list[Any]:
+    """What the page shows."""
+    rows: list[Any] = await page.evaluate(
+        """[...document.querySelectorAll("tbody tr")].map((row) => [
+            row.dataset.item, ...[".rank", ".title", ".score"].map((cell) => row.querySelector(cell).textContent)
+        ])"""
+    )
+    return rows
+
+
+async def see(page: Page, expected: list[Any]) -> None:
+    """Waits until the page is live and its scores are these, then compares all of it."""
+    await expect(page.locator("tbody .score")).to_have_text([score for *_, score in expected])
+    await expect(page.locator("body")).to_have_attribute("data-state", "live")
+    assert await shown(page) == expected
+
+
+async def test_after_a_hundred_votes_every_page_shows_what_the_api_tells(
+    page: Page, browser: Browser, installation: Installation
+) -> None:
+    chance = random.Random(7)
+    async with running(installation) as server:
+        await add_demo(server, installation)
+        await page.goto(server.url)
+        await expect(page.locator("tbody tr")).to_have_count(40)
+        songs = [item for item, *_ in await told(server)]
+        issued = await server.services.directory.add_agents(installation.tenant, [(f"a{n}", "free") for n in range(5)])
+        for key in issued:
+            votes = [Vote("songs", song, chance.choice(["up", "up", "down"])) for song in chance.sample(songs, 20)]
+            async with PlauditClient(server.url, key.secret) as client:
+                assert all(isinstance(ack, Ack) for ack in await client.vote_many(votes))
+        expected = await told(server)
+        assert len({score for *_, score in expected}) > 3
+        await see(page, expected)
+        other = await browser.new_page()
+        await other.goto(server.url)
+        await see(other, expected)
+        await other.close()
+        await page.close()
+
+
+async def test_a_server_that_restarts_is_waited_for(page: Page, installation: Installation) -> None:
+    async with running(installation) as server:
+        key = await add_demo(server, installation)
+        await page.goto(server.url)
+        await expect(page.locator("tbody tr")).to_have_count(40)
+    await expect(page.locator("body")).to_have_attribute("data-state", "lost")
+    async with running(installation, server.port) as server:
+        async with PlauditClient(server.url, key) as client:
+            assert client.welcome is not None
+            assert client.welcome.agent_id == AGENT
+            await client.vote("songs", "sonoa-glass-rivers", "up")
+        expected = await told(server)
+        assert expected[0] == ["sonoa-glass-rivers", "1", "Glass Rivers", "1"]
+        await see(page, expected)
+        await page.close()
