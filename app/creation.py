@@ -14,7 +14,7 @@ from channels.errors import PlauditError
 from storage.boards import NewBoard
 from storage.calendar import milliseconds, periods_at
 from storage.errors import StorageError
-from storage.types import WINDOWS, BallotKind, Board, BoardItem
+from storage.types import WINDOWS, BallotKind, Board, BoardItem, TopView
 
 _FIXED: Final[dict[BallotKind, tuple[int, int]]] = {"updown": (-1, 1), "like": (1, 1), "stars": (1, 5)}
 
@@ -54,7 +54,9 @@ async def tell_live(services: Services, boards: Sequence[Board], items: Sequence
                 await services.live.add_items(board, items, now)
             else:
                 await services.live.load(board.shard, [("board", board.number, now, periods_at(now))])
-    except StorageError as error:
+            # A look at it, so that this server shows what is new before the announcement reaches it.
+            await services.standings.view(board, "all", TopView(1))
+    except (StorageError, PlauditError) as error:
         log.warning("the live store was not told of what is new", error=str(error))
 
 

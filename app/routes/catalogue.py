@@ -165,7 +165,11 @@ _decode_tools = msgspec.json.Decoder[Any](NewTool | list[NewTool]).decode
 async def _search(request: Request, kind: ItemType, shape: type[Shown]) -> tuple[SearchQuery, Page, list[Shown]]:
     services, tenant = services_of(request), await tenant_of(request)
     query = read_query(request, SearchQuery)
-    page = await services.catalogue.search(tenant.number, kind, query.q.strip() or None, query.limit, query.offset)
+    text = query.q.strip() or None
+    page = await services.catalogue.search(tenant.number, kind, text, query.limit, query.offset)
+    if not page.found and query.offset:
+        # A page beyond the last one counts none.
+        page = Page([], (await services.catalogue.search(tenant.number, kind, text, 1, 0)).total)
     board = await services.registry.board(tenant, f"{kind}s")
     return query, page, await _shown(services, board, page.found, shape)
 

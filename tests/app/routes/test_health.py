@@ -1,0 +1,50 @@
+"""What those who run a server ask it."""
+
+import pytest
+
+from storage.errors import ArchiveUnavailable, StoreUnavailable
+from tests.app.conftest import House
+
+
+async def test_all_is_well(house: House) -> None:
+    # The first vote finds the live store, if nothing has before.
+    await house.free.post("/api/v1/vote", {"item_type": "song", "item_id": "s1", "vote": "up"})
+    assert (await house.door.get("/health/live")).json()["status"] == "ok"
+    ready = await house.door.get("/health/ready")
+    assert ready.status_code == 200
+    assert set(ready.json()["checks"].values()) == {None}
+
+
+async def test_a_store_is_away(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away() -> None:
+        raise ArchiveUnavailable("PostgreSQL does not answer")
+
+    monkeypatch.setattr(house.services.archive, "ping", away)
+    ready = await house.door.get("/health/ready")
+    assert ready.status_code == 503
+    assert ready.json()["status"] == "unavailable"
+    assert ready.json()["checks"]["archive"] == "PostgreSQL does not answer"
+    assert ready.json()["checks"]["live_store"] is None
+    assert (await house.door.get("/health/live")).status_code == 200
+
+
+async def test_metrics(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    up = {"item_type": "song", "item_id": "s1", "vote": "up"}
+    await house.free.post("/api/v1/votes", {"votes": [up, up, up | {"item_id": "?"}]})
+    await house.services.caught_up(house.tenant.shard)
+    response = await house.door.get("/metrics")
+    lines = response.text.splitlines()
+    assert 'plaudit_votes_total{status="applied"} 1.0' in lines
+    assert 'plaudit_votes_total{status="unchanged"} 1.0' in lines
+    assert 'plaudit_votes_total{status="unknown_item"} 1.0' in lines
+    assert "plaudit_batch_votes_sum 3.0" in lines
+    assert 'plaudit_ack_seconds_count{door="http"} 1.0' in lines
+    assert 'plaudit_connections{kind="viewer"} 0.0' in lines
+    assert "plaudit_vote_to_score_seconds_count 1.0" in lines
+    assert any(line.startswith("plaudit_build_info{") for line in lines)
+
+    async def away() -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(house.services, "backlog", away)
+    assert "plaudit_votes_total" in (await house.door.get("/metrics")).text

@@ -1,0 +1,64 @@
+"""What holds for every call: problems, headers, paths, origins."""
+
+import pytest
+
+from tests.app.conftest import House, OpenHouse
+from tests.app.contract import refusal
+
+
+async def raw(house: House, method: str, path: str, **headers: str) -> tuple[int, dict[str, str], str]:
+    """An answer that the document says nothing of."""
+    response = await house.door._client.request(method, path, headers=headers)
+    return response.status_code, dict(response.headers), response.text
+
+
+async def test_paths_and_methods_that_are_not_there(house: House) -> None:
+    for path in ("/api/v1/nothing", "/api/v2/vote", "/api/v1/boards/songs/items"):
+        response = await house.door._client.get(path)
+        expected = (405, "invalid") if path.endswith("items") else (404, "invalid")
+        assert refusal(response) == expected
+    status, headers, _ = await raw(house, "PUT", "/api/v1/vote")
+    assert status == 405
+    assert {"POST", "DELETE"} <= set(headers["allow"].split(", "))
+
+
+async def test_a_bug_is_told_to_nobody(
+    house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("the password is hunter2")
+
+    monkeypatch.setattr(house.services.registry, "boards", broken)
+    response = await house.door.get("/api/v1/boards")
+    assert refusal(response) == (500, "internal")
+    assert response.json()["temporary"] is True
+    assert "hunter2" not in response.text
+    assert "request failed" in capsys.readouterr().out
+
+
+async def test_every_answer_has_its_headers(house: House) -> None:
+    for path in ("/api/v1/boards", "/api/v1/nothing", "/docs", "/metrics", "/"):
+        _, headers, _ = await raw(house, "GET", path)
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "content-security-policy" in headers
+        assert "access-control-allow-origin" not in headers
+    _, headers, _ = await raw(house, "GET", "/api/v1/boards", origin="https://elsewhere.example")
+    assert "access-control-allow-origin" not in headers
+
+
+async def test_origins_that_may(open_house: OpenHouse) -> None:
+    origin = "https://page.example"
+    async with open_house(origins=(origin,)) as house:
+        status, headers, _ = await raw(house, "OPTIONS", "/api/v1/vote", origin=origin)
+        assert status == 204
+        assert headers["access-control-allow-origin"] == origin
+        assert "Authorization" in headers["access-control-allow-headers"]
+        _, headers, _ = await raw(house, "GET", "/api/v1/boards/songs", origin=origin)
+        assert headers["access-control-allow-origin"] == origin
+        assert {part.strip() for part in headers["vary"].split(",")} == {"Authorization", "Origin"}
+        assert "ETag" in headers["access-control-expose-headers"]
+        _, headers, _ = await raw(house, "GET", "/api/v1/nothing", origin=origin)
+        assert headers["access-control-allow-origin"] == origin
+        _, headers, _ = await raw(house, "GET", "/api/v1/boards/songs", origin="https://other.example")
+        assert "access-control-allow-origin" not in headers
+        assert "Origin" in headers["vary"]
