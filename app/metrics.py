@@ -42,7 +42,6 @@ class Metrics:
         )
         self.connections = self._gauge("plaudit_connections", "Open websockets.", "kind")
         self.deliveries = self._counter("plaudit_deliveries", "Snapshots and deltas given to sockets.")
-        self.frames_encoded = self._counter("plaudit_frames_encoded", "Snapshots and deltas that were encoded.")
         self.backlog = self._gauge("plaudit_backlog_events", "Events not yet in PostgreSQL.", "shard")
         self.score_lag = self._histogram(
             "plaudit_vote_to_score_seconds", "From a batch's departure to its effect on the live scores."
