@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import groupby
 from typing import Any, Final
@@ -86,7 +86,7 @@ def _operation(path: str, method: str, operation: Node) -> Iterator[str]:
 
 
 def _response(status: str, response: Node) -> Iterator[str]:
-    media = next(iter(response.get("content", {}).values()), {})
+    media: Node = next(iter(response.get("content", {}).values()), {})
     shape = _shape(media["schema"]) if "schema" in media else ""
     yield f"<h4>{escape(status)} {shape}</h4><p>{_text(response['description'])}</p>"
     if "example" in media:
@@ -115,7 +115,7 @@ def _structures(document: Node) -> Iterator[str]:
         yield "</details>"
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     yield "<table><tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"
     for first, *rest in rows:
         yield (
