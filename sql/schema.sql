@@ -143,6 +143,7 @@ ALTER TABLE public.boards ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 
 CREATE TABLE public.flush_positions (
     shard smallint NOT NULL,
+    epoch text NOT NULL,
     seq bigint NOT NULL,
     flushed_at timestamp with time zone DEFAULT now() NOT NULL
 );

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
 from storage import scripts
-from storage.calendar import periods_at
+from storage.batches import outcomes_of, pack_batch
 from storage.errors import StaleStore, StorageError
 from storage.types import Known, Outcome, Status, Vote
 
@@ -32,9 +32,9 @@ GIVE_UP_AFTER: Final = 8.0
 """Seconds after which a batch that was sent, and may have been applied, is answered as refused."""
 
 _BACKOFF: Final = (0.02, 0.05, 0.1, 0.2, 0.5)
-_STATUSES: Final = tuple(Status)
-_WIDTH: Final = 7
+_CHECK: Final = 0.25
 
+_T = TypeVar("_T")
 Reply = Callable[[Outcome], None]
 OnBatch = Callable[[list[Outcome], float], None]
 OnChange = Callable[[str, dict[int, int]], None]
@@ -52,18 +52,19 @@ class Pipe(Protocol):
 
 
 class _Batch:
-    """Votes that are applied together; `oldest` is when the first of them came.
+    """Votes that are applied together; `oldest` is when the first of them came, `sent` when they first went out.
 
-    Its number makes it harmless to send it twice.
+    Its number makes it harmless to send it twice, however late the first copy arrives.
     """
 
-    __slots__ = ("number", "oldest", "replies", "votes")
+    __slots__ = ("number", "oldest", "replies", "sent", "votes")
 
     def __init__(self, number: int, votes: list[Vote], replies: list[Reply], oldest: float) -> None:
         self.number = number
         self.votes = votes
         self.replies = replies
         self.oldest = oldest
+        self.sent = time.monotonic()
 
 
 class Batcher:
@@ -80,7 +81,7 @@ class Batcher:
         self,
         pipe: Pipe,
         sender: str,
-        recover: Callable[[Known | None], Awaitable[Known]],
+        recover: Callable[[Known | None], Coroutine[Any, Any, Known]],
         *,
         now: Callable[[], int],
         backlog_limit: int,
@@ -98,9 +99,10 @@ class Batcher:
         self._on_change = on_change
         self._votes: list[Vote] = []
         self._replies: list[Reply] = []
+        # When the first vote of each batch to come arrived: only full batches leave others behind.
+        self._arrivals: deque[float] = deque()
         self._in_flight: deque[_Batch] = deque()
         self._numbers = 0
-        self._oldest = 0.0
         self._known: Known | None = None
         self._away_since: float | None = None
         self._wanted = asyncio.Event()
@@ -122,8 +124,8 @@ class Batcher:
         if len(self._votes) >= self._queue_limit or self._refusing():
             reply(Outcome(Status.OVERLOADED))
             return
-        if not self._votes:
-            self._oldest = time.monotonic()
+        if len(self._votes) % BATCH_LIMIT == 0:
+            self._arrivals.append(time.monotonic())
         self._votes.append(vote)
         self._replies.append(reply)
         if len(self._in_flight) < IN_FLIGHT:
@@ -146,13 +148,16 @@ class Batcher:
         try:
             while True:
                 try:
-                    await self._pipe.connect()
+                    await self._patiently(self._pipe.connect())
                     if self._known is None:
-                        self._known = await self._recover(None)
+                        self._known = await self._patiently(self._recover(None))
                     failures = 0
+                    if not self._in_flight:
+                        self._away_since = None
                     await self._exchange()
                 except StaleStore as error:
                     log.warning("live store is not the known one", reason=str(error))
+                    self._lost(error)
                     await self._recovered()
                 except StorageError as error:
                     self._lost(error)
@@ -166,7 +171,7 @@ class Batcher:
     async def _exchange(self) -> None:
         """Sends and receives until something breaks."""
         for batch in self._in_flight:
-            await self._pipe.send(self._packed(batch, again=True))
+            await self._pipe.send(self._packed(batch))
         self._awaited.set()
         try:
             async with asyncio.TaskGroup() as both:
@@ -184,7 +189,7 @@ class Batcher:
             batch = self._next_batch()
             self._in_flight.append(batch)
             self._awaited.set()
-            await self._pipe.send(self._packed(batch, again=False))
+            await self._pipe.send(self._packed(batch))
 
     async def _receive(self) -> None:
         while True:
@@ -202,60 +207,19 @@ class Batcher:
 
     def _next_batch(self) -> _Batch:
         self._numbers += 1
-        batch = _Batch(self._numbers, self._votes[:BATCH_LIMIT], self._replies[:BATCH_LIMIT], self._oldest)
+        oldest = self._arrivals.popleft()
+        batch = _Batch(self._numbers, self._votes[:BATCH_LIMIT], self._replies[:BATCH_LIMIT], oldest)
         del self._votes[:BATCH_LIMIT]
         del self._replies[:BATCH_LIMIT]
         return batch
 
-    def _packed(self, batch: _Batch, *, again: bool) -> bytes:
-        """The batch as `apply.lua` takes it: each board, item and agent once, votes as references."""
-        known = self._known
-        assert known is not None
-        boards: dict[int, int] = {}
-        items: dict[tuple[int, str], int] = {}
-        agents: dict[int, int] = {}
-        flat_boards: list[int] = []
-        flat_items: list[int | str] = []
-        flat_agents: list[int] = []
-        flat: list[int | str | bool] = []
-        for vote in batch.votes:
-            board = vote.board
-            board_index = boards.get(board.number)
-            if board_index is None:
-                board_index = boards[board.number] = len(boards) + 1
-                opens, closes = board.opens_at or 0, board.closes_at or 0
-                flat_boards += (board.number, board.ballots_change, opens, closes, scripts.window_bits(board))
-            item = board.number, vote.item_id
-            item_index = items.get(item)
-            if item_index is None:
-                item_index = items[item] = len(items) + 1
-                flat_items += (board_index, vote.item_id)
-            agent_index = agents.get(vote.agent)
-            if agent_index is None:
-                agent_index = agents[vote.agent] = len(agents) + 1
-                flat_agents += (vote.agent, -1 if vote.daily_limit is None else vote.daily_limit)
-            value = False if vote.value is None else vote.value
-            flat += (agent_index, item_index, value, vote.weight, vote.comment or False, vote.ranked)
-        now = self._now()
-        head = (f"{self._sender}:{batch.number % IN_FLIGHT}", batch.number, again, *known)
-        return scripts.pack(
-            (*head, self._backlog_limit, now, periods_at(now), flat_boards, flat_items, flat_agents, flat)
-        )
+    def _packed(self, batch: _Batch) -> bytes:
+        assert self._known is not None
+        sender = f"{self._sender}:{batch.number % IN_FLIGHT}"
+        return pack_batch(sender, batch.number, self._known, self._backlog_limit, self._now(), batch.votes)
 
     def _settle(self, batch: _Batch, reply: scripts.ApplyReply) -> None:
-        flat = reply.results
-        outcomes = [
-            Outcome(
-                _STATUSES[flat[n]],
-                flat[n + 1] or None,
-                flat[n + 2],
-                flat[n + 3],
-                flat[n + 4],
-                None if flat[n + 5] < 0 else flat[n + 5],
-                flat[n + 6] or None,
-            )
-            for n in range(0, len(flat), _WIDTH)
-        ]
+        outcomes = outcomes_of(reply)
         seq = reply.seq_before + sum(outcome.seq is not None for outcome in outcomes)
         self.observe(reply.epoch, seq)
         # Before the answers: whoever is answered and then looks at a board must not see an older one.
@@ -269,10 +233,22 @@ class Batcher:
     async def _recovered(self) -> None:
         """Finds out what became of the live store. While that fails it counts as away."""
         try:
-            self._known = await self._recover(self._known)
+            self._known = await self._patiently(self._recover(self._known))
         except StorageError as error:
             self._lost(error)
             await asyncio.sleep(_BACKOFF[-1])
+
+    async def _patiently(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Waits for something outside an exchange; votes that have waited too long are answered meanwhile."""
+        task = asyncio.create_task(work)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=_CHECK)
+                self._expire()
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
 
     def _lost(self, error: StorageError) -> None:
         if self._away_since is None:
@@ -285,11 +261,9 @@ class Batcher:
     def _expire(self) -> None:
         """Answers votes that have waited too long for a store that is away."""
         if self._refusing():
-            replies, self._replies = self._replies, []
-            self._votes = []
-            _refuse(replies)
+            self._refuse_waiting()
         give_up = time.monotonic() - GIVE_UP_AFTER
-        while self._in_flight and self._in_flight[0].oldest < give_up:
+        while self._in_flight and self._in_flight[0].sent < give_up:
             _refuse(self._in_flight.popleft().replies)
         if not self.waiting:
             self._idle.set()
@@ -297,7 +271,11 @@ class Batcher:
     def _refuse_all(self) -> None:
         while self._in_flight:
             _refuse(self._in_flight.popleft().replies)
+        self._refuse_waiting()
+
+    def _refuse_waiting(self) -> None:
         replies, self._replies, self._votes = self._replies, [], []
+        self._arrivals.clear()
         _refuse(replies)
 
 

@@ -14,8 +14,8 @@ from typing import Final
 import structlog
 
 from storage.archive import Archive, try_lock
-from storage.errors import StorageError
-from storage.ledger import Ledger, Overtaken
+from storage.errors import StaleStore, StorageError
+from storage.ledger import Flushed, Ledger, Overtaken
 from storage.live import LiveStore, LogEntry
 
 LOCK_PURPOSE: Final = 1
@@ -44,12 +44,17 @@ class Flusher:
         on_flush: Callable[[Sequence[LogEntry]], None] = lambda entries: None,
     ) -> None:
         self.shard = shard
-        self.seq = 0
         self.leading = False
         self._live = live
         self._archive = archive
         self._ledger = Ledger(archive)
         self._on_flush = on_flush
+        self._flushed = Flushed("", 0)
+
+    @property
+    def seq(self) -> int:
+        """The last event that is known to be in the archive."""
+        return self._flushed.seq
 
     async def run(self) -> None:
         """Waits for the lock, then flushes for as long as both stores are there; and again."""
@@ -66,7 +71,7 @@ class Flusher:
                 await asyncio.sleep(_STANDBY)
             self.leading = True
             try:
-                self.seq = await self._ledger.position(self.shard)
+                await self._resume()
                 await self._live.trim(self.shard, self.seq)
                 while not session.is_closed():
                     await self.flush(_WAIT)
@@ -78,14 +83,25 @@ class Flusher:
         entries = await self._live.log_after(self.shard, self.seq, ENTRIES, wait)
         if not entries:
             return 0
-        await self._ledger.append(self.shard, self.seq, entries)
-        self.seq = entries[-1].seq
+        await self._check_epoch()
+        await self._ledger.append(self.shard, self._flushed, entries)
+        self._flushed = self._flushed._replace(seq=entries[-1].seq)
         self._on_flush(entries)
         await self._live.trim(self.shard, self.seq)
         return len(entries)
 
     async def flush_all(self) -> None:
         """Commits until the log is empty, from wherever the archive is."""
-        self.seq = await self._ledger.position(self.shard)
+        await self._resume()
         while await self.flush():
             pass
+
+    async def _resume(self) -> None:
+        self._flushed = await self._ledger.flushed(self.shard)
+        await self._check_epoch()
+
+    async def _check_epoch(self) -> None:
+        """Raises StaleStore where the log is another live state's than the one that the archive goes on with."""
+        found = await self._live.position(self.shard)
+        if found.epoch != self._flushed.epoch:
+            raise StaleStore(f"the archive follows {self._flushed.epoch!r}, the live store is {found.epoch!r}")

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from storage.archive import Archive, Connection, copy_rows
-from storage.calendar import moment
+from storage.calendar import milliseconds, moment
+from storage.errors import StaleStore
 from storage.live import LogEntry
 
 
 class Overtaken(Exception):
     """Another process has moved the shard's position: read it again."""
+
+
+class Flushed(NamedTuple):
+    """The live state that a shard's log is read from, and the last of its events that is in the archive.
+
+    A new shard has none of either: an empty epoch, and 0.
+    """
+
+    epoch: str
+    seq: int
 
 
 class Ledger:
@@ -23,27 +35,42 @@ class Ledger:
 
     async def position(self, shard: int) -> int:
         """The last seq that is in the archive; 0 for a new shard."""
+        return (await self.flushed(shard)).seq
+
+    async def flushed(self, shard: int) -> Flushed:
+        """How far the shard's log is in the archive."""
         async with self._archive.connection() as connection:
-            return await self._queries.flushed_seq(connection, shard=shard) or 0
+            row = await self._queries.flush_position(connection, shard=shard)
+        return Flushed("", 0) if row is None else Flushed(*row)
 
-    async def set_position(self, shard: int, seq: int) -> None:
-        """Declares the shard to be at `seq`, past events that are lost for good."""
-        async with self._archive.transaction() as connection:
-            await self._queries.begin_position(connection, shard=shard)
-            expected = await self._queries.flushed_seq(connection, shard=shard)
-            await self._queries.move_position(connection, shard=shard, seq=seq, expected=expected)
+    async def last_event_at(self, shard: int) -> int:
+        """When the shard's last event happened, ms; 0 where there is none."""
+        async with self._archive.connection() as connection:
+            at = await self._queries.last_event_at(connection, shard=shard)
+        return 0 if at is None else milliseconds(at)
 
-    async def append(self, shard: int, after: int, entries: Sequence[LogEntry]) -> None:
-        """Commits entries that follow seq `after`: events, ballots, counts and position in one transaction.
+    async def begin_epoch(self, shard: int, epoch: str, seq: int) -> int:
+        """Lets the shard go on in a new live state; from then on nothing of an earlier one is taken.
 
-        Raises Overtaken, having changed nothing, where the position is not `after`.
+        Answers where: at `seq` (past events that are lost for good) or, where the archive has come further, there.
         """
+        async with self._archive.connection() as connection:
+            begun: int = await self._queries.begin_epoch(connection, shard=shard, epoch=epoch, seq=seq)
+            return begun
+
+    async def append(self, shard: int, after: Flushed, entries: Sequence[LogEntry]) -> None:
+        """Commits entries that follow `after`: events, ballots, counts and position in one transaction.
+
+        Raises Overtaken, having changed nothing, where the position is not `after`, and StaleStore where the
+        entries do not begin right after it.
+        """
+        _check_order(shard, after.seq, entries)
         queries = self._queries
         async with self._archive.transaction() as connection:
-            await queries.begin_position(connection, shard=shard)
             seq = entries[-1].seq
-            if await queries.move_position(connection, shard=shard, seq=seq, expected=after) != seq:
-                raise Overtaken(f"shard {shard} is no longer at {after}")
+            moved = await queries.move_position(connection, shard=shard, epoch=after.epoch, seq=seq, expected=after.seq)
+            if moved is None:
+                raise Overtaken(f"shard {shard} is no longer at {after.seq} of {after.epoch}")
             await queries.stage_events(connection)
             await copy_rows(connection, "staged_events", (entry.rows for entry in entries))
             await queries.append_events(connection)
@@ -59,6 +86,14 @@ class Ledger:
                 following = _next_month(first)
                 await _make_partition(connection, first, following)
                 first = following
+
+
+def _check_order(shard: int, seq: int, entries: Sequence[LogEntry]) -> None:
+    """A hole, or events that were numbered twice, would be lost in the archive for ever: better to stop."""
+    for entry in entries:
+        if entry.first != seq + 1:
+            raise StaleStore(f"the log of shard {shard} goes on at {entry.first}, the archive is at {seq}")
+        seq = entry.seq
 
 
 def _next_month(first: datetime) -> datetime:

@@ -35,6 +35,7 @@ READ_TIMEOUT: Final = 5.0
 """Seconds without an answer after which the live store counts as away."""
 
 _SCAN_COUNT: Final = 5000
+_FIRST: Final = slice(12, 20)
 _AT: Final = slice(24, 32)
 _YEAR_2000: Final = 946_684_800_000
 _NOT_NOW: Final = (BusyLoadingError, MasterDownError, NoScriptError, OutOfMemoryError, ReadOnlyError, TryAgainError)
@@ -45,6 +46,11 @@ class LogEntry(NamedTuple):
 
     seq: int
     rows: bytes
+
+    @property
+    def first(self) -> int:
+        """The first one's seq."""
+        return int.from_bytes(self.rows[_FIRST], "big")
 
     @property
     def applied_at(self) -> int:
@@ -198,6 +204,12 @@ class LiveStore:
         """Declares an empty store to be at `seq`, under a new epoch, not yet ready for votes."""
         with _translated():
             await self._redis.hset(f"{self.tag(shard)}:meta", mapping={"epoch": epoch, "seq": seq, "flushed": seq})
+
+    async def hold(self, shard: int) -> Position:
+        """Lets no more votes in, and answers how far the shard has come."""
+        with _translated():
+            await self._redis.hdel(f"{self.tag(shard)}:meta", "ready")
+        return await self.position(shard)
 
     async def open(self, shard: int) -> None:
         """Lets votes in."""

@@ -12,11 +12,12 @@ import structlog
 from storage.archive import Archive, Connection, lock
 from storage.boards import Boards
 from storage.calendar import MINUTE_MS, Periods, moment, periods_at, start_of
+from storage.errors import StaleStore
 from storage.flusher import Flusher
 from storage.ledger import Ledger, Overtaken
 from storage.live import LiveStore, title_field
 from storage.scripts import encode_title
-from storage.types import FULL_WEIGHT, Board, Known, Position
+from storage.types import FULL_WEIGHT, WINDOWS, Board, BoardItem, Known, Position
 
 LOCK_PURPOSE: Final = 2
 _PORTION: Final = 2000
@@ -45,40 +46,43 @@ class Recovery:
         """
         async with self._archive.session() as session:
             await lock(session, LOCK_PURPOSE, shard)
-            archived = await self._ledger.position(shard)
+            archived = await self._ledger.flushed(shard)
             found = await self._live.position(shard)
-            same = known is not None and known.epoch == found.epoch
-            floor = max(archived, known.floor if known is not None and (same or found.epoch is None) else 0)
-            if found.epoch and found.ready and found.seq >= floor:
+            floor = archived.seq
+            if known is not None and known.epoch == archived.epoch:
+                floor = max(floor, known.floor)
+            if _whole(found, archived.epoch, floor):
                 await self._add_missing_items(shard)
-                return Known(found.epoch, found.seq)
-            return await self._rebuild(shard, found, floor, lambda what, count: None)
+                return Known(archived.epoch, found.seq)
+            return await self._rebuild(shard, floor, lambda what, count: None)
 
     async def rebuild(self, shard: int, progress: Progress) -> Known:
         """Refills an empty live store from the archive; a store that is whole is left as it is."""
         async with self._archive.session() as session:
             await lock(session, LOCK_PURPOSE, shard)
             found = await self._live.position(shard)
-            floor = await self._ledger.position(shard)
-            if found.epoch and found.ready and found.seq >= floor:
-                return Known(found.epoch, found.seq)
-            return await self._rebuild(shard, found, floor, progress)
+            archived = await self._ledger.flushed(shard)
+            if _whole(found, archived.epoch, archived.seq):
+                return Known(archived.epoch, found.seq)
+            return await self._rebuild(shard, archived.seq, progress)
 
-    async def _rebuild(self, shard: int, found: Position, floor: int, progress: Progress) -> Known:
+    async def _rebuild(self, shard: int, floor: int, progress: Progress) -> Known:
+        """`floor` is the last event that is known to have been given out."""
+        found = await self._live.hold(shard)
         if found.seq > found.flushed:
-            await self._save_log(shard)
-        seq = await self._ledger.position(shard)
-        if floor > seq:
-            log.error("acknowledged votes are lost: neither store has them", shard=shard, lost=floor - seq)
-            await self._ledger.set_position(shard, floor)
-            seq = floor
+            await self._save_log(shard, found)
+        saved = await self._ledger.position(shard)
+        await self._live.clear(shard)
         epoch = secrets.token_hex(8)
+        # From here on a flusher that was held up with events of the old state in its hands can't commit them.
+        seq = await self._ledger.begin_epoch(shard, epoch, floor)
+        if floor > saved:
+            log.error("acknowledged votes are lost: neither store has them", shard=shard, lost=floor - saved)
         if seq:
             log.warning("rebuilding the live store from the archive", shard=shard, seq=seq, epoch=epoch)
-        await self._live.clear(shard)
+        now = max(self._now(), await self._ledger.last_event_at(shard))
         await self._live.begin(shard, epoch, seq)
         boards = await self._boards.of_shard(shard)
-        now = self._now()
         await self._load_items(shard, boards, seq, now, progress)
         await self._load_ballots(shard, boards, progress)
         await self._load_quotas(shard, now)
@@ -86,12 +90,17 @@ class Recovery:
         log.info("live store filled", shard=shard, seq=seq, epoch=epoch)
         return Known(epoch, seq)
 
-    async def _save_log(self, shard: int) -> None:
+    async def _save_log(self, shard: int, found: Position) -> None:
         """What is left of the log goes into the archive before the store is emptied."""
         try:
             await Flusher(shard, self._live, self._archive).flush_all()
         except Overtaken:
-            await self._save_log(shard)
+            await self._save_log(shard, found)
+        except StaleStore as error:
+            unsaved = found.seq - found.flushed
+            log.error(  # noqa: TRY400 - the reason says it all
+                "votes of an abandoned live state are lost", shard=shard, lost=unsaved, reason=str(error)
+            )
 
     async def _load_items(self, shard: int, boards: Sequence[Board], seq: int, now: int, progress: Progress) -> None:
         periods = periods_at(now)
@@ -103,14 +112,13 @@ class Recovery:
             shown = [(board, periods, minute) for board in numbers]
             rows = await recount(self._archive, connection, shard, shown, seq=seq, since=since)
         tenants = {board.number: board.tenant for board in boards}
+        kept = {board.number: frozenset(board.windows) for board in boards}
         loaded = 0
         for board, portion in _portions(rows):
             flat: list[Any] = []
             titles: list[Any] = []
             for row in portion:
-                trending = row["trending"] if abs(row["trending"]) >= 0.5 else 0
-                counts = row["up_votes"], row["down_votes"], row["points"]
-                flat += (row["item_id"], row["id"], *counts, row["day"], row["week"], row["month"], trending)
+                flat += (row["item_id"], row["id"], row["up_votes"], row["down_votes"], *_windows(row, kept[board]))
                 titles += (title_field(row["item_type"], row["item_id"]), encode_title((row["title"], row["artist"])))
             await self._live.load(shard, [("titles", tenants[board], titles), ("items", board, flat)])
             loaded += len(portion)
@@ -150,16 +158,36 @@ class Recovery:
     async def _add_missing_items(self, shard: int) -> None:
         """Adds what a server put into the archive without coming to tell the live store."""
         counts = await self._boards.item_counts(shard)
-        behind = {board for board, count in counts.items() if await self._live.item_count(shard, board) < count}
+        behind = {board for board, count in counts.items() if await self._is_behind(shard, board, count)}
         if not behind:
             return
-        now = self._now()
         items = await self._boards.items_of_shard(shard)
         for board in await self._boards.of_shard(shard):
             if board.number in behind:
                 log.warning("adding items that the live store did not know", shard=shard, board=board.slug)
-                for start in range(0, len(items[board.number]), _PORTION):
-                    await self._live.add_items(board, items[board.number][start : start + _PORTION], now)
+                await self._add_items(board, items.get(board.number, []))
+
+    async def _is_behind(self, shard: int, board: int, items: int) -> bool:
+        known = await self._live.board_state(shard, board) is not None
+        return not known or await self._live.item_count(shard, board) < items
+
+    async def _add_items(self, board: Board, items: Sequence[BoardItem]) -> None:
+        now = self._now()
+        await self._live.add_items(board, [], now)
+        for start in range(0, len(items), _PORTION):
+            await self._live.add_items(board, items[start : start + _PORTION], now)
+
+
+def _whole(found: Position, epoch: str, floor: int) -> bool:
+    """Whether the store is in the live state that the archive goes on with, and has all events up to `floor`."""
+    return bool(found.epoch) and found.epoch == epoch and found.ready and found.seq >= floor
+
+
+def _windows(row: Any, kept: frozenset[str]) -> list[int | float]:
+    """An item's points in every window, in the order of `WINDOWS`; 0 in those that its board does not keep."""
+    trending = 0 if -0.5 <= row["trending"] < 0.5 else row["trending"]
+    points = row["points"], row["day"], row["week"], row["month"], trending
+    return [value if window in kept else 0 for window, value in zip(WINDOWS, points, strict=True)]
 
 
 async def recount(

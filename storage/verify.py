@@ -58,7 +58,8 @@ async def _verify(live: LiveStore, archive: Archive, board: Board) -> BoardRepor
     shown = await _read(live, board)
     await _flushed(Ledger(archive), board.shard, shown.seq)
     async with archive.transaction(snapshot=True) as connection:
-        position = await archive.queries.flushed_seq(connection, shard=board.shard) or 0
+        flushed = await archive.queries.flush_position(connection, shard=board.shard)
+        position = flushed["seq"] if flushed else 0
         counted = await _recount(archive, connection, board, shown, shown.seq)
         kept = counted if position == shown.seq else await _recount(archive, connection, board, shown, position)
     differences = [*_archive_differences(kept), *_live_differences(counted, shown)]

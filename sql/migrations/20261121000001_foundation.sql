@@ -130,9 +130,11 @@ create table vote_events (
 ) partition by range (at);
 create table vote_events_other partition of vote_events default;
 
--- How far the log of a shard is in the tables above.
+-- How far the log of a shard is in the tables above, and of which live state: what an abandoned one still
+-- holds must not come in.
 create table flush_positions (
     shard smallint primary key,
+    epoch text not null,
     seq bigint not null,
     flushed_at timestamptz not null default now()
 );

@@ -1,14 +1,23 @@
--- name: flushed_seq(shard)$
--- The last seq of a shard that the archive has, null where the shard is new.
-select seq from flush_positions where shard = :shard;
+-- name: flush_position(shard)^
+-- The live state that a shard's log is read from, and its last seq that the archive has; no row for a new shard.
+select epoch, seq from flush_positions where shard = :shard;
 
--- name: begin_position(shard)!
--- Makes sure that the shard has a position.
-insert into flush_positions (shard, seq) values (:shard, 0) on conflict do nothing;
-
--- name: move_position(seq, shard, expected)$
+-- name: move_position(seq, shard, epoch, expected)$
 -- Moves a shard's position on, if it is where it was thought to be; answers the new seq or nothing.
-update flush_positions set seq = :seq, flushed_at = now() where shard = :shard and seq = :expected returning seq;
+update flush_positions set seq = :seq, flushed_at = now()
+where shard = :shard and epoch = :epoch and seq = :expected
+returning seq;
+
+-- name: begin_epoch(shard, epoch, seq)$
+-- Lets a shard go on in a new live state, from `seq` or from where the archive is, whichever is later; answers that.
+insert into flush_positions (shard, epoch, seq) values (:shard, :epoch, :seq)
+on conflict (shard) do update
+set epoch = excluded.epoch, seq = greatest(flush_positions.seq, excluded.seq), flushed_at = now()
+returning seq;
+
+-- name: last_event_at(shard)$
+-- When a shard's last event happened, null where it has none.
+select at from vote_events where shard = :shard order by seq desc limit 1;
 
 -- name: stage_events()!
 -- Where a batch of events waits inside its transaction; it never reaches the disk.

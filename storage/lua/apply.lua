@@ -2,20 +2,19 @@
 --
 -- ARGV[1]  msgpack array:
 --    1 sender    who sends this batch: `<server>:<slot>`
---    2 batch     its number; with `again`, the reply of a batch that was applied already is repeated
---    3 again     whether this batch was sent before
---    4 epoch     the live state that the sender knows
---    5 floor     a seq that is known to have been given out: a store below it has lost events
---    6 backlog   how many events may wait for the archive
---    7 now       ms
---    8 periods   {day, week, month} that began last at `now`, days since 1970
---    9 boards    {number, changeable, opens (ms or 0), closes (ms or 0), window bits, ...}
---   10 items     {index in boards, item id, ...}
---   11 agents    {number, daily limit or -1, ...}
---   12 votes     {index in agents, index in items, value or false (retract), weight, comment or false,
+--    2 batch     its number: the same again is answered as the first time, a lower one came too late
+--    3 epoch     the live state that the sender knows
+--    4 floor     a seq that is known to have been given out: a store below it has lost events
+--    5 backlog   how many events may wait for the archive
+--    6 now       ms
+--    7 periods   {day, week, month} that began last at `now`, days since 1970
+--    8 boards    {number, changeable, opens (ms or 0), closes (ms or 0), window bits, ...}
+--    9 items     {index in boards, item id, ...}
+--   10 agents    {number, daily limit or -1, ...}
+--   11 votes     {index in agents, index in items, value or false (retract), weight, comment or false,
 --                 whether the rank is wanted, ...}; indexes count from 1
 --
--- Returns msgpack {reason, epoch, first seq - 1, changed, results}; reason is `ok`, `epoch` or `behind`
+-- Returns msgpack {reason, epoch, first seq - 1, changed, results}; reason is `ok`, `epoch`, `behind` or `late`
 -- and nothing happened unless it is `ok`. changed: {board, version, ...}. results: seven integers a vote:
 -- status, seq (0: none), points, up, down, quota left (-1: no limit), rank (0: not asked for).
 
@@ -23,17 +22,19 @@ local APPLIED, CHANGED, UNCHANGED, RETRACTED, UNKNOWN_ITEM, NO_BALLOT, ALREADY_V
   VOTING_CLOSED, OVERLOADED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 local FULL_WEIGHT = 100
 local YEAR_2000 = 946684800000
+local SENT_DIGITS = 16
 
-local sender, batch, again, epoch, floor, backlog, now, periods, boards_in, items_in, agents_in, votes =
-  unpack(cmsgpack.unpack(ARGV[1]), 1, 12)
+local sender, batch, epoch, floor, backlog, now, periods, boards_in, items_in, agents_in, votes =
+  unpack(cmsgpack.unpack(ARGV[1]), 1, 11)
 
 local sent_key = key('r', sender)
-if again then
-  local known = redis.call('GET', sent_key)
-  if known then
-    known = cmsgpack.unpack(known)
-    if known[1] == batch then return known[2] end
-  end
+local sent = tonumber(redis.call('GETRANGE', sent_key, 0, SENT_DIGITS - 1)) or 0
+if sent == batch then
+  return string.sub(redis.call('GET', sent_key), SENT_DIGITS + 1)
+end
+-- A copy that was stuck on a connection its sender has given up: the vote was counted, or refused, long ago.
+if sent > batch then
+  return cmsgpack.pack({ 'late', epoch, 0, {}, {} })
 end
 
 local meta = redis.call('HMGET', meta_key, 'epoch', 'ready', 'seq', 'flushed', 'clock')
@@ -47,7 +48,7 @@ end
 
 local before = seq
 local room = backlog - (seq - tonumber(meta[4] or 0))
--- The store's clock never goes back, whatever servers' clocks do: a window could lose votes otherwise.
+-- What `advance_clock` does, but written at the end, with the seq.
 local clock = tonumber(meta[5] or 0)
 if clock > now then
   now = clock
@@ -66,7 +67,10 @@ for i = 1, #boards_in, 5 do
   for window, bit in pairs(WINDOW_BITS) do
     if math.floor(bits / bit) % 2 == 1 then board.windows[#board.windows + 1] = window end
   end
-  board.moved = board.state and begin_periods(number, board.state, periods)
+  if board.state then
+    board.moved = begin_periods(number, board.state, periods)
+    board.moved = show_trending(number, board.state, minute_of(now)) or board.moved
+  end
   boards[#boards + 1] = board
 end
 
@@ -321,5 +325,5 @@ redis.call('HSET', meta_key, 'seq', string.format('%.0f', seq), 'clock', string.
 announce(epoch, seq, versions)
 
 local reply = cmsgpack.pack({ 'ok', epoch, before, versions, results })
-redis.call('SET', sent_key, cmsgpack.pack({ batch, reply }), 'EX', 3600)
+redis.call('SET', sent_key, string.format('%016.0f', batch) .. reply, 'EX', 3600)
 return reply

@@ -3,6 +3,7 @@
 -- KEYS[1]  the shard's prefix, such as `plaudit:{0}`. Its braces put every key below in one slot.
 --
 --   <prefix>:meta        hash    epoch, ready, seq (last event), flushed (last seq in the archive), clock (ms)
+--                                and periods (that it is in; msgpack)
 --   <prefix>:log         stream  one entry per applied batch, id `<its last seq>-0`, field `rows`
 --   <prefix>:b:<board>   hash    version, day/week/month (current periods, days since 1970), landmark
 --                                and shown_at (ms, for `trending`), reference (sample of ranks)
@@ -13,7 +14,7 @@
 --   <prefix>:v:<board>:<agent>   hash  item number -> ballot: value, or value:weight
 --   <prefix>:q:<day>     hash    agent -> votes used that day
 --   <prefix>:t:<tenant>  hash    <item type>:<item id> -> JSON [title, artist]
---   <prefix>:r:<sender>  string  msgpack [batch id, reply] of a sender's latest batch
+--   <prefix>:r:<sender>  string  number and reply of a sender's latest batch
 --
 -- Scores are negated so that a plain ascending range gives score descending, then item id ascending.
 
@@ -52,6 +53,15 @@ local function call_many(command, first, list, width)
   end
 end
 
+-- Moves the store's clock on to `now`, or answers where it is where that is later. It never goes back: a vote from
+-- a server whose clock is behind must not fall into a period that has ended.
+local function advance_clock(now, periods)
+  local known = redis.call('HMGET', meta_key, 'clock', 'periods')
+  if tonumber(known[1] or 0) > now then return tonumber(known[1]), cmsgpack.unpack(known[2]) end
+  redis.call('HSET', meta_key, 'clock', string.format('%.0f', now), 'periods', cmsgpack.pack(periods))
+  return now, periods
+end
+
 -- Empties the calendar windows whose period is over. Returns whether any was.
 local function begin_periods(board, state, periods)
   local begun = false
@@ -63,6 +73,31 @@ local function begin_periods(board, state, periods)
     end
   end
   return begun
+end
+
+local RESCALE_AFTER = 400 * HALF_LIFE
+
+-- Doubles overflow after a thousand half-lives: long before that the landmark moves up.
+local function rescale(zset, state)
+  local landmark = state.shown_at
+  redis.call('ZUNIONSTORE', zset, 1, zset, 'WEIGHTS', string.format('%.17g', 1 / gain(landmark, state.landmark)))
+  state.landmark = landmark
+end
+
+-- Shows trending as of a minute, dropping what has decayed to where it is shown as 0. Returns whether anything
+-- may look different.
+local function show_trending(board, state, minute)
+  if minute <= state.shown_at then return false end
+  local zset = key('z', board, 'trending')
+  state.shown_at = minute
+  if redis.call('EXISTS', zset) == 0 then
+    state.landmark = minute
+    return false
+  end
+  if minute - state.landmark > RESCALE_AFTER then rescale(zset, state) end
+  local bound = 0.5 * gain(minute, state.landmark)
+  redis.call('ZREMRANGEBYSCORE', zset, string.format('(%.17g', -bound), string.format('%.17g', bound))
+  return true
 end
 
 local BOARD_FIELDS = { 'version', 'day', 'week', 'month', 'landmark', 'shown_at', 'reference' }

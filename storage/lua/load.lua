@@ -14,14 +14,14 @@ local LISTED = { 'all', 'day', 'week', 'month', 'trending' }
 
 local function load_items(board, list)
   local added = 0
-  local names, counts = {}, {}
+  local names = {}
   local sets = {}
   for i = 1, #list, 9 do
     local id = list[i]
+    names[#names + 1] = 0
+    names[#names + 1] = id
     if redis.call('HSETNX', key('i', board), id, cmsgpack.pack({ list[i + 1], list[i + 2], list[i + 3] })) == 1 then
       added = added + 1
-      names[#names + 1] = 0
-      names[#names + 1] = id
       for n, window in ipairs(LISTED) do
         local points = list[i + 3 + n]
         if points ~= 0 then
@@ -43,9 +43,9 @@ for _, part in ipairs(cmsgpack.unpack(ARGV[1])) do
   local kind = part[1]
   if kind == 'board' then
     if not load_board(part[2]) then
-      local periods = part[4]
+      local now, periods = advance_clock(part[3], part[4])
       save_board(part[2], { version = 0, day = periods[1], week = periods[2], month = periods[3],
-        landmark = minute_of(part[3]), shown_at = minute_of(part[3]), reference = 0 })
+        landmark = minute_of(now), shown_at = minute_of(now), reference = 0 })
       versions[#versions + 1] = part[2]
       versions[#versions + 1] = 0
     end
