@@ -39,7 +39,7 @@ from channels.ranking import score_of
 from channels.room import Subscription
 from channels.session import Expelled, Session
 from storage.errors import StorageError
-from storage.types import Agent, AroundView, ItemsView, Outcome, Query, Status, Tenant, TopView, ViewSpec
+from storage.types import Agent, AroundView, Board, ItemsView, Outcome, Query, Status, Tenant, TopView, ViewSpec
 
 if TYPE_CHECKING:
     from app.gateway import Gateway
@@ -69,6 +69,7 @@ class Connection(asyncio.Protocol):
         "_out",
         "_parser",
         "_peers",
+        "_quiet",
         "_session",
         "_subscriptions",
         "_timer",
@@ -109,6 +110,7 @@ class Connection(asyncio.Protocol):
         self.heard = True
         self.probed = False
         self._closing = False
+        self._quiet = False
         self._parser = frames.FrameParser()
         self._session = Session(gateway.message_rate, gateway.clock())
         self._subscriptions: dict[int, Subscription] | None = None
@@ -134,7 +136,7 @@ class Connection(asyncio.Protocol):
             elif isinstance(event, frames.Close):
                 self._closed_by_client(event.code)
             elif isinstance(event, frames.FrameError):
-                self.expel(event.code, event.reason)
+                self._give_up(event)
 
     def eof_received(self) -> bool:
         """The client will send no more: the transport closes by itself."""
@@ -152,9 +154,12 @@ class Connection(asyncio.Protocol):
         self._gateway.remove(self)
         self._peers.discard(self)
 
-    def quiesce(self) -> None:
-        """Reads nothing more; what was read is still answered."""
-        self._transport.pause_reading()
+    def quiesce(self) -> asyncio.Task[None] | None:
+        """Reads nothing more; what was read is still answered. Answers the work that is under way."""
+        self._quiet = True
+        if not self._closing:
+            self._transport.pause_reading()
+        return self._work
 
     def pause_writing(self) -> None:
         """The client does not keep up: nothing is sent, and nothing more is read from it, until it does."""
@@ -167,12 +172,15 @@ class Connection(asyncio.Protocol):
         self.blocked = False
         if self._closing:
             return
-        if self._work is None:
-            self._transport.resume_reading()
+        self._resume_reading()
         for subscription in list((self._subscriptions or {}).values()):
             if self.blocked:
                 break
             subscription.catch_up()
+
+    def _resume_reading(self) -> None:
+        if self._work is None and not (self._closing or self._quiet or self.blocked):
+            self._transport.resume_reading()
 
     def shutdown(self) -> None:
         """Called by uvicorn when the server stops."""
@@ -181,8 +189,8 @@ class Connection(asyncio.Protocol):
     # Out
 
     def write(self, frame: bytes) -> None:
-        """Hands a frame to the transport."""
-        if not self._transport.is_closing():
+        """Hands a frame to the transport. After a goodbye nothing is sent."""
+        if not self._closing and not self._transport.is_closing():
             self._transport.write(frame)
 
     def send(self, message: ServerMessage) -> None:
@@ -217,18 +225,28 @@ class Connection(asyncio.Protocol):
         self._flush()
         bye = self.codec.encode(Bye(code, message, retry_after_ms))
         self.write(frames.frame(self.codec.opcode, bye) + frames.close_frame(code, message))
-        self._closing = True
-        self._stop_timer()
         self._inbox = None
+        self._end()
         self._transport.resume_reading()
-        self._timer = self._gateway.loop.call_later(_CLOSE_WITHIN, self._transport.abort)
+
+    def _give_up(self, error: frames.FrameError) -> None:
+        """Nothing that follows can be read, not even the client's goodbye: its end of stream has to do."""
+        if not self._closing:
+            self.expel(error.code, error.reason)
+            self._transport.write_eof()
 
     def _closed_by_client(self, code: int) -> None:
         if not self._closing:
             self._flush()
             self.write(frames.close_frame(code) if code != frames.NO_STATUS else frames.frame(frames.CLOSE, b""))
-        self._closing = True
+            self._end()
         self._transport.close()
+
+    def _end(self) -> None:
+        """Sends nothing more. Whoever does not take what was sent, or does not answer, is cut off."""
+        self._closing = True
+        self._stop_timer()
+        self._timer = self._gateway.loop.call_later(_CLOSE_WITHIN, self._transport.abort)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -279,8 +297,7 @@ class Connection(asyncio.Protocol):
             if waiting is not None:
                 await self._guarded(waiting, message)
         self._work = self._inbox = None
-        if not self._closing and not self.blocked:
-            self._transport.resume_reading()
+        self._resume_reading()
 
     async def _guarded(self, work: Coroutine[Any, Any, None], message: ClientMessage | Invalid) -> None:
         """Answers whatever goes wrong with a message."""
@@ -335,6 +352,14 @@ class Connection(asyncio.Protocol):
         board = self._gateway.registry.known_board(self.tenant, message.board)
         if board is None:
             return self._vote_on_unknown(message)
+        self._cast(message, board)
+        return None
+
+    async def _vote_on_unknown(self, message: CastVote | Retract) -> None:
+        assert self.tenant is not None
+        self._cast(message, await self._gateway.registry.board(self.tenant, message.board))
+
+    def _cast(self, message: CastVote | Retract, board: Board) -> None:
         assert self.agent is not None
         reply = partial(self._voted, message.id)
         if isinstance(message, Retract):
@@ -349,12 +374,6 @@ class Connection(asyncio.Protocol):
                 value=message.value,
                 comment=message.comment,
             )
-        return None
-
-    async def _vote_on_unknown(self, message: CastVote | Retract) -> None:
-        assert self.tenant is not None
-        await self._gateway.registry.board(self.tenant, message.board)
-        self._vote(message)
 
     def _voted(self, name: str | int, outcome: Outcome) -> None:
         word = _WORDS.get(outcome.status)
@@ -369,22 +388,25 @@ class Connection(asyncio.Protocol):
     # Everything else
 
     async def _hello(self, message: Hello) -> None:
-        token = message.token or self._token
-        quota = None
+        token = self._token if message.token is None else message.token
+        agent, quota = None, None
         if token is not None:
             credential = await self._gateway.registry.credential(token)
-            self.tenant, self.agent, self.key_hash = credential.tenant, credential.agent, credential.key_hash
-            if self.agent is not None:
-                await self._gateway.registry.boards(self.tenant)
-                quota = await self._gateway.quota_remaining(self.tenant, self.agent)
+            # At once: the key may be revoked while the rest is asked for.
+            self._gateway.greeted(self, credential.key_hash)
+            tenant, agent = credential.tenant, credential.agent
+            if agent is not None:
+                await self._gateway.registry.boards(tenant)
+                quota = await self._gateway.quota_remaining(tenant, agent)
         else:
-            self.tenant = await self._gateway.registry.tenant(message.tenant)
+            tenant = await self._gateway.registry.tenant(message.tenant)
+        if self._closing:
+            return
+        self.tenant, self.agent = tenant, agent
         self._token = None
         self._session.greeted = True
-        self._session.may_vote = self.agent is not None
+        self._session.may_vote = agent is not None
         self._stop_timer()
-        self._gateway.greeted(self)
-        agent = self.agent
         self.send(
             Welcome(
                 message.id,

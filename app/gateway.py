@@ -23,6 +23,8 @@ from storage.types import Agent, Tenant
 STALLED_AFTER: Final = 30.0
 """Seconds that a client may leave what it was sent unread."""
 
+_QUIET_WITHIN: Final = 2.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -55,6 +57,7 @@ class Gateway:
         self._limit = limit
         self._limit_per_address = limit_per_address
         self._origins = frozenset(origins)
+        self._quiet = False
         self._connections: set[Connection] = set()
         self._by_address: Counter[str] = Counter()
         self._by_key: dict[bytes, set[Connection]] = {}
@@ -78,14 +81,17 @@ class Gateway:
         connection = Connection(self, transport, codec, token, address, peers)
         self._connections.add(connection)
         self._by_address[address] += 1
-        if full or crowded:
+        if self._quiet:
+            connection.shutdown()
+        elif full or crowded:
             connection.expel(OVERLOADED, "too many connections", retry_after_ms=5000)
         return connection
 
-    def greeted(self, connection: Connection) -> None:
-        """Remembers under which key a connection said hello."""
-        if connection.key_hash is not None:
-            self._by_key.setdefault(connection.key_hash, set()).add(connection)
+    def greeted(self, connection: Connection, key_hash: bytes) -> None:
+        """Remembers under which key a connection says hello."""
+        self._forget_key(connection)
+        connection.key_hash = key_hash
+        self._by_key.setdefault(key_hash, set()).add(connection)
 
     def remove(self, connection: Connection) -> None:
         """Forgets a connection that is gone."""
@@ -95,6 +101,9 @@ class Gateway:
         self._by_address[connection.address] -= 1
         if not self._by_address[connection.address]:
             del self._by_address[connection.address]
+        self._forget_key(connection)
+
+    def _forget_key(self, connection: Connection) -> None:
         if connection.key_hash is not None:
             peers = self._by_key.get(connection.key_hash, set())
             peers.discard(connection)
@@ -112,10 +121,12 @@ class Gateway:
             if not await self.registry.valid(key_hash):
                 self.revoke(key_hash)
 
-    def quiesce(self) -> None:
-        """Reads nothing more from anybody, so that what is on its way can be answered."""
-        for connection in self._connections:
-            connection.quiesce()
+    async def quiesce(self) -> None:
+        """Reads nothing more from anybody, and returns when what was read is dealt with, or soon."""
+        self._quiet = True
+        working = [work for work in [connection.quiesce() for connection in self._connections] if work is not None]
+        if working:
+            await asyncio.wait(working, timeout=_QUIET_WITHIN)
 
     async def quota_remaining(self, tenant: Tenant, agent: Agent) -> int | None:
         """What is left of an agent's votes today; None where there is no limit."""
@@ -144,4 +155,9 @@ class Gateway:
 
     def allows(self, origin: str | None, host: str | None) -> bool:
         """Whether a page of this origin may connect: the server's own, or one of those in the settings."""
-        return origin is None or urlsplit(origin).netloc == host or origin.lower() in self._origins
+        if origin is None or origin.lower() in self._origins:
+            return True
+        try:
+            return bool(host) and urlsplit(origin).netloc == host
+        except ValueError:
+            return False

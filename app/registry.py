@@ -27,6 +27,7 @@ class Registry:
         self._keys: OrderedDict[bytes, Credential] = OrderedDict()
         self._tenants: dict[str, Tenant] = {}
         self._by_slug: dict[int, dict[str, Board]] = {}
+        self._forgotten = 0  # how often; an answer that was asked for before the last time is not kept
 
     async def credential(self, secret: str) -> Credential:
         """Who a key speaks for. Raises PlauditError `unauthorized`."""
@@ -35,9 +36,13 @@ class Registry:
         if known is not None:
             self._keys.move_to_end(digest)
             return known
-        found = await self._directory.find_key(secret)
-        if found is None:
-            raise PlauditError("unauthorized", "This API key is unknown or was revoked")
+        while True:
+            forgotten = self._forgotten
+            found = await self._directory.find_key(secret)
+            if found is None:
+                raise PlauditError("unauthorized", "This API key is unknown or was revoked")
+            if forgotten == self._forgotten:
+                break  # else what was found may be void by now
         self._keys[digest] = found
         if len(self._keys) > KEYS:
             self._keys.popitem(last=False)
@@ -62,8 +67,10 @@ class Registry:
         """A tenant's boards by slug, oldest first."""
         known = self._by_slug.get(tenant.number)
         if known is None:
+            forgotten = self._forgotten
             known = {board.slug: board for board in await self._boards.of_tenant(tenant.number)}
-            self._by_slug[tenant.number] = known
+            if forgotten == self._forgotten:
+                self._by_slug[tenant.number] = known
         return known
 
     async def board(self, tenant: Tenant, slug: str) -> Board:
@@ -84,13 +91,16 @@ class Registry:
 
     def forget_key(self, digest: bytes) -> None:
         """Makes a key be looked up again."""
+        self._forgotten += 1
         self._keys.pop(digest, None)
 
     def forget_boards(self, tenant: int) -> None:
         """Makes a tenant's boards be looked up again."""
+        self._forgotten += 1
         self._by_slug.pop(tenant, None)
 
     def forget_all(self) -> None:
         """Makes everything be looked up again: notices may have been missed."""
+        self._forgotten += 1
         self._keys.clear()
         self._by_slug.clear()

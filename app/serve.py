@@ -132,14 +132,14 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
 
 async def _load_demo(services: Services, tenant: Tenant) -> str:
     """The demo catalogue, and a key of its agent that works."""
-    fresh = await demo.load_demo(
+    agent = await demo.load_demo(
         services.directory, services.catalogue, services.boards, services.live, tenant, services.now()
     )
     folder = services.settings.data
-    secret = fresh or kept_secret(folder, DEMO_KEY_FILE)
+    secret = kept_secret(folder, DEMO_KEY_FILE)
     if secret is None or await services.directory.find_key(secret) is None:
-        secret = (await services.directory.add_agent_key(tenant, demo.AGENT)).secret
-    keep_secret(folder, DEMO_KEY_FILE, secret)
+        secret = (await services.directory.add_agent_key(tenant, agent)).secret
+        keep_secret(folder, DEMO_KEY_FILE, secret)
     return secret
 
 

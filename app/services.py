@@ -35,6 +35,7 @@ from storage.samples import Samples
 from storage.timekeeper import Timekeeper
 from storage.types import Changed, Known, Tier
 
+_DRAINED_WITHIN: Final = 5.0
 _CAUGHT_UP_WITHIN: Final = 2.0
 _POLL: Final = 0.01
 _PARTITIONS_EVERY: Final = 6 * 3600.0
@@ -95,7 +96,9 @@ class Services:
             origins=settings.origins,
         )
         self._server = secrets.token_hex(6)
+        self._shards: set[int] = set()
         self._shards_changed = asyncio.Event()
+        self._epochs: dict[int, str] = {}
 
     @classmethod
     @asynccontextmanager
@@ -115,7 +118,8 @@ class Services:
         await self.live.ping()
         await self.ledger.ensure_partitions(self.now())
         for tenant in await self.directory.tenants():
-            await self.serve_shard(tenant.shard)
+            if tenant.shard not in self._shards:
+                await self.serve_shard(tenant.shard)
         self.supervisor.start("hub", self.hub.run)
         self.supervisor.start("gateway", self.gateway.watch)
         self.supervisor.start("announcements", self._follow_announcements)
@@ -123,9 +127,9 @@ class Services:
         self.supervisor.start("partitions", self._make_partitions)
 
     async def serve_shard(self, shard: int) -> None:
-        """Begins to take votes for a shard, if it is not done yet, once its live state is in order."""
-        if shard in self.batchers:
-            return
+        """Begins to take votes for a shard, once its live state is in order."""
+        self._shards.add(shard)
+        await self.recovery.ensure(shard)
         batcher = Batcher(
             self.live.pipe(shard),
             f"{self._server}-{shard}",
@@ -137,7 +141,6 @@ class Services:
         )
         flusher = Flusher(shard, self.live, self.archive, on_flush=self._flushed)
         self.batchers[shard], self.flushers[shard] = batcher, flusher
-        await self.recovery.ensure(shard)
         self.supervisor.start(f"batcher {shard}", batcher.run)
         self.supervisor.start(f"flusher {shard}", flusher.run)
         keeper = Timekeeper(flusher, self.live, self.archive, self.now)
@@ -156,10 +159,15 @@ class Services:
         await self.supervisor.stop()
 
     async def drain(self) -> None:
-        """Reads no further votes from sockets, and returns when those that were read are answered."""
-        self.gateway.quiesce()
-        for batcher in self.batchers.values():
-            await batcher.drain()
+        """Reads no further votes from sockets, and returns when those that were read are answered.
+
+        Votes that keep coming by HTTP are not waited for: at the latest it returns after five seconds.
+        """
+        await self.gateway.quiesce()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAINED_WITHIN):
+                for batcher in self.batchers.values():
+                    await batcher.drain()
         await asyncio.sleep(0)
 
     async def caught_up(self, shard: int) -> None:
@@ -208,7 +216,15 @@ class Services:
         return {shard: position.seq - position.flushed for shard, position in positions.items()}
 
     async def _recover(self, shard: int, known: Known | None) -> Known:
-        return await self.recovery.ensure(shard, known)
+        found = await self.recovery.ensure(shard, known)
+        self._note_epoch(shard, found.epoch)
+        return found
+
+    def _note_epoch(self, shard: int, epoch: str) -> None:
+        """A live state that was rebuilt is shown to everyone, also where no vote has come since."""
+        if self._epochs.setdefault(shard, epoch) != epoch:
+            self._epochs[shard] = epoch
+            self.hub.doubt()
 
     def _flushed(self, entries: Sequence[LogEntry]) -> None:
         self.metrics.flushed(max(0, self.now() - entries[0].applied_at) / 1000)
@@ -249,6 +265,7 @@ class Services:
                 self._announced(message)
 
     def _announced(self, message: Changed) -> None:
+        self._note_epoch(message.shard, message.epoch)
         self.batchers[message.shard].observe(message.epoch, message.seq)
         self.hub.changed(message.epoch, message.versions)
 
@@ -258,6 +275,8 @@ class Services:
             try:
                 async with self.archive.listen(self._notice) as lost:
                     self.registry.forget_all()
+                    for tenant in await self.directory.tenants():
+                        self._want_shard(tenant.shard)
                     await self.gateway.revalidate()
                     await lost.wait()
             except StorageError as error:
@@ -270,8 +289,12 @@ class Services:
                 self.revoked(key_hash)
             case BoardsChanged(tenant, shard):
                 self.registry.forget_boards(tenant)
-                if shard not in self.batchers:
-                    self.supervisor.start(f"shard {shard}", partial(self._begin_shard, shard))
+                self._want_shard(shard)
+
+    def _want_shard(self, shard: int) -> None:
+        if shard not in self._shards:
+            self._shards.add(shard)
+            self.supervisor.start(f"shard {shard}", partial(self._begin_shard, shard))
 
     async def _begin_shard(self, shard: int) -> None:
         await self.serve_shard(shard)

@@ -21,11 +21,21 @@ async def work() -> None:
     assert settings.redis_url is not None
     assert settings.database_url is not None
     stop = stop_signals()
-    # Nothing is ever written to this pipe: it ends when the parent does.
-    asyncio.get_running_loop().add_reader(int(os.environ[PARENT_VARIABLE]), stop.set)
+    _follow_parent(int(os.environ[PARENT_VARIABLE]), stop)
     listener = socket.socket(fileno=int(os.environ[SOCKET_VARIABLE]))
     async with Services.open(settings, settings.redis_url, settings.database_url) as services:
         await serve_one(services, listener, stop, lambda: None)
+
+
+def _follow_parent(pipe: int, stop: asyncio.Event) -> None:
+    """Sets `stop` when the parent is gone: nothing is ever written to the pipe, and it ends when the parent does."""
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(pipe)
+        stop.set()
+
+    loop.add_reader(pipe, ended)
 
 
 if __name__ == "__main__":

@@ -74,10 +74,18 @@ class Hub:
         return self._versions.get(board) if self._listening else None
 
     def learned(self, board: int, epoch: str, version: int) -> None:
-        """Takes note of a state that a board was read in."""
+        """Takes note of a state that a board was read in; rooms that have not seen it yet are due."""
         known = self._versions.get(board)
-        if known is None or (known[0] == epoch and known[1] < version):
+        if known is not None and known[0] == epoch and known[1] >= version:
+            return
+        if known is None or known[0] == epoch:
             self._versions[board] = epoch, version
+        else:
+            # Which of two epochs is the newer one can't be told: the next read will.
+            del self._versions[board]
+        for room in self._by_board.get(board, ()):
+            if not self._current(room):
+                self._mark(room)
 
     def changed(self, epoch: str, versions: Mapping[int, int]) -> None:
         """Takes note of boards' new versions; hearing of one twice does no harm."""
@@ -96,13 +104,17 @@ class Hub:
     def listening(self) -> None:
         """Announcements are heard, but some may have been missed: every room has to be read."""
         self._listening = True
+        self.doubt()
+
+    def doubt(self) -> None:
+        """What is known of boards' versions may be wrong, so that every room has to be read."""
         self._versions.clear()
         for room in self._rooms.values():
             self._mark(room)
 
-    def _mark(self, room: Room) -> None:
+    def _mark(self, room: Room, since: float | None = None) -> None:
         if not room.empty and room not in self._dirty:
-            self._dirty[room] = self._clock()
+            self._dirty[room] = self._clock() if since is None else since
             self._wake.set()
 
     async def join(
@@ -113,19 +125,29 @@ class Hub:
 
         The caller writes them without waiting in between, so that no change comes before them.
         """
-        room = self._rooms.get(query)
-        if room is None:
-            room = self._rooms[query] = Room(board, query, top=isinstance(query.view, TopView))
-            self._by_board.setdefault(board.number, set()).add(room)
-            self._empty[query] = None
+        room = self._room(board, query)
         if not self._current(room):
             await self._catch_up(room)
+            # It may have been forgotten meanwhile, and even made anew by somebody else.
+            if self._rooms.setdefault(query, room) is not room:
+                return await self.join(board, query, member, number, name=name, epoch=epoch, version=version)
+            self._by_board.setdefault(board.number, set()).add(room)
         if room.view is None:
             raise self._unavailable(f"the board {board.slug!r} can't be read now")
         subscription = Subscription(room, member, number)
         room.add(subscription)
         self._empty.pop(query, None)
+        if not self._current(room):  # the board changed while it was read for a room that was empty
+            self._mark(room)
         return subscription, room.resume(member.codec, name, number, epoch, version)
+
+    def _room(self, board: Board, query: Query) -> Room:
+        room = self._rooms.get(query)
+        if room is None:
+            room = self._rooms[query] = Room(board, query, top=isinstance(query.view, TopView))
+            self._by_board.setdefault(board.number, set()).add(room)
+            self._rest(room)
+        return room
 
     def leave(self, subscription: Subscription) -> None:
         """Ends a subscription. An empty room is kept for a while."""
@@ -133,10 +155,13 @@ class Hub:
         room.remove(subscription)
         if room.empty and room.query in self._rooms:
             self._dirty.pop(room, None)
-            self._empty[room.query] = None
-            if len(self._empty) > LINGER:
-                oldest = next(iter(self._empty))
-                self._forget(oldest)
+            self._rest(room)
+
+    def _rest(self, room: Room) -> None:
+        """Keeps a room that nobody is in, at the cost of the one that was empty for longest."""
+        self._empty[room.query] = None
+        if len(self._empty) > LINGER:
+            self._forget(next(iter(self._empty)))
 
     def _forget(self, query: Query) -> None:
         del self._empty[query]
@@ -166,13 +191,10 @@ class Hub:
     async def run(self) -> None:
         """Shows rooms what changed, until cancelled."""
         while True:
-            await self._wake.wait()
             now = self._clock()
             due = [room for room in self._dirty if room.not_before <= now]
             if not due:
-                self._wake.clear()
                 await self._next_tick(now)
-                self._wake.set()
                 continue
             try:
                 async with self._reading:
@@ -180,16 +202,13 @@ class Hub:
             except self._unavailable as error:
                 log.warning("boards could not be read", error=str(error))
                 await asyncio.sleep(_RETRY)
-            if not self._dirty:
-                self._wake.clear()
 
     async def _next_tick(self, now: float) -> None:
         """Waits until the next room is due, or another one is marked that may be due sooner."""
-        if not self._dirty:
-            return
-        soonest = min(room.not_before for room in self._dirty)
+        self._wake.clear()
+        soonest = min((room.not_before for room in self._dirty), default=None)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, soonest - now)):
+            async with asyncio.timeout(None if soonest is None else soonest - now):
                 await self._wake.wait()
 
     async def _show(self, rooms: Sequence[Room]) -> None:
@@ -197,26 +216,34 @@ class Hub:
         for room in rooms:
             by_shard.setdefault(room.board.shard, []).append(room)
         for shard, some in by_shard.items():
-            since = min((self._dirty[room] for room in some if room in self._dirty), default=None)
-            marked = {room: self._dirty.pop(room, None) for room in some}
-            started = self._clock()
-            try:
-                views = await self._views(shard, [(room.board, room.query) for room in some])
-                sent = 0
-                for room, view in zip(some, views, strict=True):
-                    if view is not None:
-                        room.read_at = started
-                        sent += await self._advance(room, view)
-            except self._unavailable:
-                self._dirty.update({room: at for room, at in marked.items() if at is not None})
-                raise
-            now = self._clock()
-            # The first tick of the common clock that is not too soon: half an interval after a change shown at once.
-            tick = (now // self._interval + 1) * self._interval
-            for room in some:
-                room.not_before = tick if tick - now >= self._interval / 2 else tick + self._interval
-            if since is not None:
-                self._on_sent(sent, now - since)
+            await self._show_shard(shard, some)
+
+    async def _show_shard(self, shard: int, rooms: Sequence[Room]) -> None:
+        marked = {room: self._dirty.pop(room) for room in rooms if room in self._dirty}
+        started = self._clock()
+        try:
+            views = await self._views(shard, [(room.board, room.query) for room in rooms])
+            sent = 0
+            for room, view in zip(rooms, views, strict=True):
+                if view is not None:
+                    room.read_at = started
+                    sent += await self._advance(room, view)
+        except BaseException:
+            # Whoever reads for a newcomer may be cancelled with it, and the others still wait.
+            for room, since in marked.items():
+                self._mark(room, since)
+            raise
+        now = self._clock()
+        # The first tick of the common clock that is not too soon: half an interval after a change shown at once.
+        tick = (now // self._interval + 1) * self._interval
+        for room, view in zip(rooms, views, strict=True):
+            room.not_before = tick if tick - now >= self._interval / 2 else tick + self._interval
+            if view is not None:
+                self.learned(room.board.number, view.epoch, view.version)
+            if view is None or not self._current(room):
+                self._mark(room)
+        if marked:
+            self._on_sent(sent, now - min(marked.values()))
 
     async def _advance(self, room: Room, view: View) -> int:
         missing = room.unlabelled(view.rows)
@@ -224,7 +251,4 @@ class Hub:
             found = await self._labels(room.board, missing)
             room.labels.update({item: found.get(item, Label(None)) for item in missing})
         room.seen_version = view.version
-        self.learned(room.board.number, view.epoch, view.version)
-        if self._versions[room.board.number] != (view.epoch, view.version):
-            self._mark(room)
         return room.advance(view)

@@ -1,0 +1,203 @@
+"""Rooms: whatever happens, every member ends with the room's view, and each message starts from what it held."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from channels.codec import JSON, MSGPACK, Codec
+from channels.protocol import Delta, Resumed, Snapshot
+from channels.ranking import Row, View, rank_rows
+from channels.room import MEMORY, Room, Subscription
+from channels.wire import Label
+from storage.types import Board, ItemsView, Query, TopView
+from tests.channels.strategies import ITEMS, histories
+from tests.channels.viewer import Viewer
+
+BOARD = Board(1, 1, 0, "songs", "Songs", "song", "updown", -1, 1, False, ("all",))
+LABELS = {item: Label(f"Song {item}", None if item == "a" else "Vela") for item in ITEMS}
+
+
+def view(version: int, epoch: str = "e", **points: int) -> View:
+    rows = rank_rows([Row(item, 0, value, 1, 0, None) for item, value in points.items()])
+    return View.of(epoch, version, len(rows), rows)
+
+
+class Theatre:
+    """A room, and those who watch, left or come back."""
+
+    def __init__(self, first: View) -> None:
+        spec = TopView(50) if first.top else ItemsView(("a",))
+        self.room = Room(BOARD, Query(1, "all", spec), top=first.top)
+        self.members: list[tuple[Viewer, Subscription]] = []
+        self.gone: list[Viewer] = []
+        self.show(first)
+
+    def show(self, view: View) -> int:
+        self.room.labels.update({item: LABELS[item] for item in view.rows})
+        return self.room.advance(view)
+
+    def join(self, viewer: Viewer, number: int = 1) -> Viewer:
+        subscription = Subscription(self.room, viewer, number)
+        self.room.add(subscription)
+        held = viewer.view
+        epoch, version = (None, None) if held is None else (held.epoch, held.version)
+        for frame in self.room.resume(viewer.codec, "me", number, epoch, version):
+            viewer.write(frame)
+        self.members.append((viewer, subscription))
+        return viewer
+
+    def leave(self, place: int) -> None:
+        viewer, subscription = self.members.pop(place)
+        self.room.remove(subscription)
+        viewer.blocked = False
+        self.gone.append(viewer)
+
+    def act(self, act: str, which: int) -> None:
+        """Does one thing, to whichever member there is."""
+        place = which % max(1, len(self.members))
+        if act == "join":
+            self.join(Viewer([JSON, MSGPACK][which % 2], top=self.room.top), which % 3)
+        elif act == "return" and self.gone:
+            self.join(self.gone.pop(which % len(self.gone)), which % 3)
+        elif self.members and act == "block":
+            self.members[place][0].blocked = True
+        elif self.members and act == "unblock":
+            self.unblock(place)
+        elif self.members and act == "leave":
+            self.leave(place)
+
+    def unblock(self, place: int) -> None:
+        viewer, subscription = self.members[place]
+        viewer.blocked = False
+        subscription.catch_up()
+
+
+ACTS = st.sampled_from(["show", "show", "show", "rebuild", "block", "unblock", "join", "return", "leave"])
+
+
+@given(histories(24), st.lists(st.tuples(ACTS, st.integers(0, 7)), max_size=60))
+def test_every_member_ends_with_the_rooms_view(views: list[View], acts: list[tuple[str, int]]) -> None:
+    theatre = Theatre(views[0])
+    epoch, coming = "epoch", iter(views[1:])
+    for act, which in acts:
+        if act not in {"show", "rebuild"}:
+            theatre.act(act, which)
+        elif (new := next(coming, None)) is not None:
+            epoch += "+" * (act == "rebuild")
+            theatre.show(replace(new, epoch=epoch))
+    for place in range(len(theatre.members)):
+        theatre.unblock(place)
+    room = theatre.room
+    assert room.view is not None
+    assert room.members == len(theatre.members)
+    for viewer, _ in theatre.members:
+        # Viewer.take holds every single message to the contract; what is left to see is where they lead.
+        assert viewer.view == room.view
+        assert viewer.labels == {item: LABELS[item] for item in room.view.rows}
+
+
+def watched(*, codec: Codec = JSON) -> tuple[Theatre, Viewer]:
+    theatre = Theatre(view(1, a=500, b=300))
+    return theatre, theatre.join(Viewer(codec))
+
+
+def test_who_holds_nothing_gets_a_snapshot_under_its_own_name_and_number() -> None:
+    theatre = Theatre(view(1, a=500, b=300))
+    viewer = theatre.join(Viewer(), number=7)
+    (snapshot,) = viewer.messages
+    assert isinstance(snapshot, Snapshot)
+    assert (snapshot.id, snapshot.sub, snapshot.board, snapshot.window) == ("me", 7, "songs", "all")
+
+
+def test_all_who_know_a_view_by_the_same_number_get_the_same_bytes() -> None:
+    theatre, first = watched()
+    second, other = theatre.join(Viewer()), theatre.join(Viewer(), number=2)
+    packed = theatre.join(Viewer(MSGPACK))
+    assert theatre.show(view(2, a=500, b=600)) == 4
+    assert first.frames[-1] is second.frames[-1]
+    assert first.frames[-1] != other.frames[-1]
+    assert packed.view == first.view == other.view
+
+
+def test_a_view_that_looks_the_same_is_not_shown() -> None:
+    theatre, viewer = watched()
+    assert theatre.show(view(2, a=500, b=300)) == 0
+    assert theatre.show(view(3, a=500, b=400)) == 1
+    delta = viewer.messages[-1]
+    assert isinstance(delta, Delta)
+    assert (delta.prev, delta.version) == (1, 3)
+
+
+def test_whoever_was_passed_over_gets_one_delta_for_all_that_it_missed() -> None:
+    theatre, viewer = watched()
+    viewer.blocked = True
+    for version, points in enumerate((310, 320, 600), 2):
+        assert theatre.show(view(version, a=500, b=points)) == 0
+    assert len(viewer.messages) == 1
+    theatre.unblock(0)
+    _, delta = viewer.messages
+    assert isinstance(delta, Delta)
+    assert (delta.prev, delta.version, [entry.score for entry in delta.entries]) == (1, 4, [6])
+    theatre.unblock(0)
+    assert len(viewer.messages) == 2
+
+
+def test_whoever_missed_too_much_gets_a_snapshot_that_nobody_asked_for() -> None:
+    theatre, viewer = watched()
+    viewer.blocked = True
+    for version in range(2, MEMORY + 3):
+        theatre.show(view(version, a=500, b=300 + version))
+    theatre.unblock(0)
+    _, snapshot = viewer.messages
+    assert isinstance(snapshot, Snapshot)
+    assert snapshot.id is None
+    assert viewer.view == theatre.room.view
+
+
+def test_another_epoch_is_a_snapshot_for_everyone() -> None:
+    theatre, viewer = watched()
+    late = theatre.join(Viewer())
+    late.blocked = True
+    assert theatre.show(view(1, epoch="f", a=500)) == 1
+    assert isinstance(viewer.messages[-1], Snapshot)
+    theatre.show(view(2, epoch="f", a=600))
+    theatre.unblock(1)
+    assert isinstance(late.messages[-1], Snapshot)
+    assert late.view == viewer.view == theatre.room.view
+
+
+def test_who_comes_back_with_a_state_that_is_remembered_resumes() -> None:
+    theatre, viewer = watched()
+    theatre.leave(0)
+    theatre.show(view(2, a=500, b=400))
+    theatre.show(view(3, a=500, b=400, c=100))
+    theatre.join(viewer, number=2)
+    _, resumed, delta = viewer.messages
+    assert resumed == Resumed("me", 2, "e", 1)
+    assert isinstance(delta, Delta)
+    assert (delta.prev, delta.version, len(delta.entries)) == (1, 3, 2)
+    theatre.leave(0)
+    theatre.join(viewer, number=3)
+    assert viewer.messages[3:] == [Resumed("me", 3, "e", 3)]
+
+
+def test_who_comes_back_with_a_state_that_is_not_gets_a_snapshot() -> None:
+    theatre, viewer = watched()
+    theatre.leave(0)
+    theatre.show(view(2, epoch="f", a=500, b=400))
+    theatre.join(viewer)
+    assert isinstance(viewer.messages[-1], Snapshot)
+    for epoch, version in (("f", 3), ("f", 0), ("e", 2), (None, 2)):
+        (frame,) = theatre.room.resume(JSON, 1, 1, epoch, version)
+        assert frame == theatre.room.snapshot(JSON, 1, 1)
+
+
+def test_a_room_is_empty_when_the_last_one_left() -> None:
+    theatre, _ = watched()
+    theatre.join(Viewer(), number=2)
+    assert theatre.room.members == 2
+    theatre.leave(0)
+    assert not theatre.room.empty
+    theatre.leave(0)
+    assert theatre.room.empty
+    theatre.room.remove(Subscription(theatre.room, Viewer(), 9))  # who was never in does no harm
