@@ -361,7 +361,7 @@ class Connection(asyncio.Protocol):
 
     def _cast(self, message: CastVote | Retract, board: Board) -> None:
         assert self.agent is not None
-        reply = partial(self._voted, message.id)
+        reply = partial(self._voted, message.id, self._gateway.clock())
         if isinstance(message, Retract):
             self._gateway.voting.retract(self.agent, board, message.item, reply)
         else:
@@ -375,7 +375,10 @@ class Connection(asyncio.Protocol):
                 comment=message.comment,
             )
 
-    def _voted(self, name: str | int, outcome: Outcome) -> None:
+    def _voted(self, name: str | int, since: float, outcome: Outcome) -> None:
+        if not self._out:
+            # Once a frame: what a vote costs must not be measured at a like cost.
+            self._gateway.on_ack(self._gateway.clock() - since)
         word = _WORDS.get(outcome.status)
         if word is None:
             error = self._gateway.voting.refusal(outcome)

@@ -44,6 +44,7 @@ class Gateway:
         limit: int,
         limit_per_address: int | None,
         origins: Iterable[str],
+        on_ack: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.clock = self.loop.time
@@ -53,6 +54,7 @@ class Gateway:
         self.now = now
         self.message_rate = message_rate
         self.heartbeat = heartbeat
+        self.on_ack = on_ack
         self._live = live
         self._limit = limit
         self._limit_per_address = limit_per_address

@@ -18,7 +18,11 @@ def configure(settings: Settings) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    last: structlog.typing.Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    last: structlog.typing.Processor = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(),
+        # The prettier ones show local variables, among them keys and comments.
+        exception_formatter=structlog.dev.plain_traceback,
+    )
     if settings.log_format == "json":
         shared.append(structlog.processors.format_exc_info)
         last = structlog.processors.JSONRenderer()

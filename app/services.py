@@ -94,6 +94,7 @@ class Services:
             limit=settings.connections,
             limit_per_address=settings.connections_per_address,
             origins=settings.origins,
+            on_ack=partial(self.metrics.acked, "websocket"),
         )
         self._server = secrets.token_hex(6)
         self._shards: set[int] = set()
