@@ -11,10 +11,14 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
+from channels.errors import ErrorCode
 from channels.protocol import CLIENT_MESSAGES, ClientId, ClientMessage, ServerMessage
 
 TEXT: Final = 0x1
 BINARY: Final = 0x2
+
+MAX_MESSAGES: Final = 1000
+"""Messages in one frame at most."""
 
 _TYPES = frozenset(str(cls.__struct_config__.tag) for cls in CLIENT_MESSAGES)
 
@@ -24,7 +28,7 @@ class NotProtocol(Exception):
 
 
 class Invalid(Struct, frozen=True):
-    """A message of a known type with something wrong in it: answered by an `error` with code `invalid`.
+    """A message of a known type with something wrong in it: answered by an `error` with this code.
 
     `id` is the client's where that much was right, else None.
     """
@@ -32,6 +36,7 @@ class Invalid(Struct, frozen=True):
     id: str | int | None
     message: str
     type: str = ""
+    code: ErrorCode = "invalid"
 
 
 class _Envelope(Struct):
@@ -75,8 +80,8 @@ class Codec:
         """The messages of one frame's payload, at least one, in order.
 
         Raises NotProtocol for what is not well formed, not an object or a filled array of objects, or without
-        a known `type`. Bytes that are not UTF-8 are refused in every field that is read; ignored fields are
-        not looked into.
+        a known `type`. A frame of too many messages holds none that is valid. Bytes that are not UTF-8 are
+        refused in every field that is read; ignored fields are not looked into.
         """
         try:
             messages = self._client(payload)
@@ -88,6 +93,8 @@ class Codec:
             return (messages,)
         if not messages:
             raise NotProtocol("an empty array holds no message")
+        if len(messages) > MAX_MESSAGES:
+            return [_one_too_many(message) for message in messages]
         return messages
 
     def decode_server(self, payload: bytes | memoryview) -> list[ServerMessage]:
@@ -109,7 +116,8 @@ class Codec:
             raws = self._raws(payload)
         except msgspec.ValidationError:
             return [self._decode_one(Raw(payload))]
-        return [self._decode_one(raw) for raw in raws]
+        found = [self._decode_one(raw) for raw in raws]
+        return found if len(found) <= MAX_MESSAGES else [_one_too_many(message) for message in found]
 
     def _decode_one(self, raw: Raw) -> ClientMessage | Invalid:
         try:
@@ -128,6 +136,11 @@ class Codec:
             return self._id(raw)
         except _MALFORMED:
             return None
+
+
+def _one_too_many(message: ClientMessage | Invalid) -> Invalid:
+    kind = message.type if isinstance(message, Invalid) else str(message.__struct_config__.tag)
+    return Invalid(message.id, f"A frame holds at most {MAX_MESSAGES:,} messages", kind, "too_large")
 
 
 # ValidationError is a DecodeError; bad UTF-8 and deep nesting come out of msgspec as what Python calls them.

@@ -53,7 +53,7 @@ class Session:
         if isinstance(message, Invalid):
             if not self.greeted and message.type != "hello":
                 raise Expelled(NOT_PROTOCOL, "hello must be the first message")
-            raise PlauditError("invalid", message.message)
+            raise PlauditError(message.code, message.message)
         if not self.greeted:
             raise Expelled(NOT_PROTOCOL, "hello must be the first message")
         if isinstance(message, CastVote | Retract):

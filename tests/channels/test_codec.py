@@ -324,3 +324,15 @@ def test_slugs(slug: str) -> None:
 def test_no_slugs(slug: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(slug, Slug)
+
+
+@both
+def test_a_frame_of_too_many_messages_holds_none_that_is_valid(codec: Codec) -> None:
+    messages = [{"type": "ping", "id": n} for n in range(1000)]
+    assert len(codec.decode(codec.encode(messages))) == 1000
+    for last in ({"type": "ping", "id": 1000}, {"type": "vote", "id": 1000}):
+        refused = codec.decode(codec.encode([*messages, last]))
+        assert [message.id for message in refused] == list(range(1001))
+        assert {message.code for message in refused if isinstance(message, Invalid)} == {"too_large"}
+        assert all(isinstance(message, Invalid) for message in refused)
+        assert [message.type for message in refused if isinstance(message, Invalid)][-2:] == ["ping", last["type"]]
