@@ -6,7 +6,7 @@
             print(board.entries)
 
 What was sent and not answered is sent again after a reconnect. That is safe: a vote that did count is
-answered with `unchanged`.
+answered with `unchanged`. More, with examples, is in docs/client.md.
 """
 
 import asyncio
@@ -14,18 +14,20 @@ import random
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from itertools import count
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
-from channels.codec import MSGPACK, Codec, Invalid
+from channels.casting import Vote, cast_vote, check
+from channels.codec import MSGPACK, Codec
 from channels.errors import PlauditError
-from channels.link import Link, error_of
+from channels.feeds import Feed, Feeds
+from channels.link import LOST, Link, error_of
+from channels.outbox import Message, Outbox
 from channels.protocol import (
     DEFAULT_SPAN,
     Ack,
-    CastVote,
     Choice,
-    ClientMessage,
     Delta,
+    Entry,
     Error,
     Hello,
     Ping,
@@ -34,55 +36,31 @@ from channels.protocol import (
     Retract,
     ServerMessage,
     Snapshot,
-    Unsubscribe,
     Welcome,
     Window,
 )
 from channels.watching import BoardView, Watched
 
-__all__ = ["Ack", "BoardView", "PlauditClient", "PlauditError", "Vote"]
+__all__ = ["LOST", "Ack", "BoardView", "Entry", "PlauditClient", "PlauditError", "Vote", "Welcome"]
 
-
-class Vote(NamedTuple):
-    """One vote for `vote_many`; `choice` is "up", "down" or the ballot's integer value."""
-
-    board: str
-    item: str
-    choice: Choice | int
-    comment: str | None = None
+_RESENT = frozenset({"overloaded", "too_fast"})
+"""Errors that pass by themselves. An `internal` one is temporary too, but somebody should hear of it."""
 
 
 _Answer = asyncio.Future[Ack | Pong]
 
 
-class _Pending(NamedTuple):
-    """A message that was not answered yet, and who waits for it."""
-
-    message: ClientMessage
-    answer: _Answer
-
-
-class _Feed:
-    """A watched board, and the wake-up call of whoever iterates over it."""
-
-    def __init__(self, watched: Watched) -> None:
-        self.watched = watched
-        self.sub: int | None = None
-        self.changed = asyncio.Event()
-        self.error: Exception | None = None
-
-    def fail(self, error: Exception) -> None:
-        self.error = error
-        self.changed.set()
-
-
 class PlauditClient:
     """A connection of one agent, or of a viewer where no key is given; `tenant` is for viewers.
 
-    Entering raises PlauditError where the server refuses the key, OSError where it can't be reached. Once
-    entered, lost connections are made again with full-jitter back-off for as long as the client is open. At
-    most `outbox` messages wait for their answers; further ones wait for room. `jitter` gives numbers in [0,
-    1).
+    Entering raises PlauditError where the server refuses the key, another of `LOST` where none can be reached
+    within `patience` seconds. Once entered, lost connections are made again with full-jitter back-off for as
+    long as the client is open. At most `outbox` messages wait for their answers; further ones wait for room.
+    Votes that the server will not have for now (`overloaded`, `too_fast`) are sent again when it says, unless
+    `resend` is false: then those errors are raised like any other.
+
+    `on_connection` is called with True for every connection that is made and with False when it is lost.
+    `jitter` gives numbers in [0, 1).
     """
 
     def __init__(
@@ -93,23 +71,35 @@ class PlauditClient:
         *,
         codec: Codec = MSGPACK,
         outbox: int = 1000,
+        resend: bool = True,
+        patience: float = 0.0,
+        on_connection: Callable[[bool], object] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._codec = codec
-        self._link = Link(url, Hello(0, key, tenant), codec, jitter, self._open, self._take, self._fail)
+        self._resend = resend
+        self._on_connection = on_connection
         self._ids = count(1)
+        self._link = Link(self, url, Hello(0, key, tenant), codec, patience=patience, jitter=jitter)
         self._space = asyncio.Semaphore(outbox)
-        self._outbox: dict[int, _Pending] = {}
-        self._feeds: list[_Feed] = []
-        self._asked: dict[int, _Feed] = {}
-        self._failure: Exception | None = None
+        self._outbox = Outbox(outbox, jitter)
+        self._answers: dict[int, _Answer] = {}
+        self._pump: asyncio.TimerHandle | None = None
+        self._feeds = Feeds(self._link.send, lambda: next(self._ids), jitter)
+        self._failure: Exception | None = RuntimeError("the client is not open: use it in `async with`")
 
     @property
     def welcome(self) -> Welcome | None:
         """What the server last said about this agent."""
         return self._link.welcome
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now; without one, what is watched may be out of date."""
+        return self._link.connected
+
     async def __aenter__(self) -> Self:
+        self._failure = None
         await self._link.open()
         return self
 
@@ -121,11 +111,17 @@ class PlauditClient:
     # What a caller does
 
     async def vote(self, board: str, item: str, choice: Choice | int, comment: str | None = None) -> Ack:
-        """Casts a ballot and waits for its ack. Raises PlauditError where the server refuses it."""
-        return _as_ack(await (await self._submit(self._cast(Vote(board, item, choice, comment)))))
+        """Casts a ballot and waits for its ack. Raises PlauditError where the server refuses it.
+
+        Who stops waiting (a timeout, a cancelled task) does not know whether the vote counts.
+        """
+        return _as_ack(await (await self._submit(cast_vote(next(self._ids), Vote(board, item, choice, comment)))))
 
     async def retract(self, board: str, item: str) -> Ack:
-        """Takes a ballot back. Raises PlauditError (`no_ballot` where there is none)."""
+        """Takes a ballot back. Raises PlauditError (`no_ballot` where there is none).
+
+        Sent again after a lost answer, it finds no ballot any more: then, too, the error is `no_ballot`.
+        """
         return _as_ack(await (await self._submit(Retract(next(self._ids), board, item))))
 
     async def vote_many(self, votes: Iterable[Vote]) -> list[Ack | PlauditError]:
@@ -152,12 +148,13 @@ class PlauditClient:
     ) -> AsyncGenerator[BoardView, None]:
         """The board now and after each change; one who is slow to take them gets the latest only.
 
-        A view that no longer agrees with the server's digest is asked for anew and not shown. Closing the iterator
-        ends the subscription; leaving a loop over it does so only once it is collected.
+        A view that no longer agrees with the server's digest is asked for anew and not shown. Errors that pass
+        are waited out; others are raised as PlauditError. Closing the iterator ends the subscription; leaving
+        a loop over it does so only once it is collected.
         """
-        feed = _Feed(Watched(board, window, top, items, around, span))
-        self._feeds.append(feed)
-        self._subscribe(feed)
+        feed = Feed(Watched(board, window, top, items, around, span))
+        check(self._codec, feed.watched.subscribe(0))
+        self._feeds.add(feed)
         try:
             while True:
                 if self._failure is not None:
@@ -170,113 +167,103 @@ class PlauditClient:
                     yield shown
         finally:
             self._feeds.remove(feed)
-            self._unsubscribe(feed)
 
     # Outgoing
 
-    def _cast(self, vote: Vote) -> CastVote:
-        board, item, choice, comment = vote
-        up_down, value = (None, choice) if isinstance(choice, int) else (choice, None)
-        try:
-            return CastVote(next(self._ids), board, item, up_down, value, comment)
-        except ValueError as error:
-            raise PlauditError("invalid", str(error)) from error
-
     async def _attempt(self, vote: Vote) -> _Answer | PlauditError:
         try:
-            return await self._submit(self._cast(vote))
+            return await self._submit(cast_vote(next(self._ids), vote))
         except PlauditError as error:
             return error
 
-    async def _submit(self, message: CastVote | Retract | Ping) -> _Answer:
-        # A message that the server can't take would be sent again at every reconnect.
-        [checked] = self._codec.decode(self._codec.encode(message))
-        if isinstance(checked, Invalid):
-            raise PlauditError("invalid", checked.message)
+    async def _submit(self, message: Message) -> _Answer:
+        check(self._codec, message)
         await self._space.acquire()
         key = int(message.id)
         answer: _Answer = asyncio.get_running_loop().create_future()
         answer.add_done_callback(lambda answer: self._settled(key, answer))
-        self._outbox[key] = _Pending(message, answer)
+        self._answers[key] = answer
+        self._outbox.add(message)
         if self._failure is not None:
             answer.set_exception(self._failure)
-        self._link.send(message)
+        self._send_due()
         return answer
 
+    def _send_due(self) -> None:
+        """Sends what may be sent now, and comes back when a pause is over."""
+        if not self._link.connected or self._pump is not None:
+            return
+        loop = asyncio.get_running_loop()
+        for message in self._outbox.take(loop.time()):
+            self._link.send(message)
+        if pause := self._outbox.pause(loop.time()):
+            self._pump = loop.call_later(pause, self._go_on)
+
+    def _go_on(self) -> None:
+        self._pump = None
+        self._send_due()
+
     def _settled(self, key: int, answer: _Answer) -> None:
-        del self._outbox[key]
+        del self._answers[key]
+        self._outbox.settle(key)
         self._space.release()
         if not answer.cancelled():
             # The caller may have gone; asyncio need not complain of an error that nobody read.
             answer.exception()
-
-    def _subscribe(self, feed: _Feed) -> None:
-        key = next(self._ids)
-        self._asked[key] = feed
-        self._link.send(feed.watched.subscribe(key))
-
-    def _unsubscribe(self, feed: _Feed) -> None:
-        if feed.sub is not None:
-            self._link.send(Unsubscribe(next(self._ids), feed.sub))
-            feed.sub = None
+        self._send_due()
 
     # What the connection calls
 
-    def _open(self) -> None:
+    def opened(self) -> None:
         """Starts a connection's life with everything that is open: unanswered messages, watched boards."""
-        for pending in self._outbox.values():
-            self._link.send(pending.message)
-        self._asked.clear()
-        for feed in self._feeds:
-            feed.sub = None
-            self._subscribe(feed)
+        self._send_due()
+        self._feeds.opened()
+        if self._on_connection:
+            self._on_connection(True)
 
-    def _take(self, message: ServerMessage) -> None:
+    def lost(self) -> None:
+        """Makes ready for the next connection."""
+        self._outbox.lose()
+        self._feeds.lost()
+        if self._on_connection:
+            self._on_connection(False)
+
+    def taken(self, message: ServerMessage) -> None:
+        """Hands a message to whoever waits for it."""
         match message:
             case Ack(id=int(key)) | Pong(id=int(key)):
-                if (pending := self._outbox.get(key)) and not pending.answer.done():
-                    pending.answer.set_result(message)
+                if (answer := self._answers.get(key)) and not answer.done():
+                    answer.set_result(message)
             case Error(id=int(key)):
                 self._refused(key, error_of(message))
-            case Snapshot(id=int(key)) | Resumed(id=int(key)):
-                self._subscribed(key, message)
-            case Delta(sub=sub):
-                for feed in self._feeds:
-                    if feed.sub == sub:
-                        self._show(feed, feed.watched.delta(message))
+            case Snapshot() | Resumed():
+                self._feeds.subscribed(message)
+            case Delta():
+                self._feeds.changed(message)
             case _:
                 pass  # an error that concerns no message of ours, or one that the connection has dealt with
 
     def _refused(self, key: int, error: PlauditError) -> None:
-        if (pending := self._outbox.get(key)) and not pending.answer.done():
-            pending.answer.set_exception(error)
-        elif feed := self._asked.pop(key, None):
-            feed.fail(error)
-
-    def _subscribed(self, message_id: int, message: Snapshot | Resumed) -> None:
-        feed = self._asked.pop(message_id, None)
-        if feed is None:
-            return
-        feed.sub = message.sub
-        if feed not in self._feeds:  # its iteration ended before the answer came
-            self._unsubscribe(feed)
-        elif isinstance(message, Snapshot):
-            self._show(feed, feed.watched.snapshot(message))
-
-    def _show(self, feed: _Feed, holds: bool) -> None:
-        if holds:
-            feed.changed.set()
+        answer = self._answers.get(key)
+        if answer is None:
+            self._feeds.refused(key, error)
+        elif answer.done():
+            pass
+        elif self._resend and error.code in _RESENT:
+            self._outbox.refuse(key, asyncio.get_running_loop().time(), error.retry_after or 0.0)
+            self._send_due()
         else:
-            self._unsubscribe(feed)
-            self._subscribe(feed)
+            answer.set_exception(error)
 
-    def _fail(self, error: Exception) -> None:
+    def ended(self, error: Exception) -> None:
+        """Tells everyone who waits."""
         self._failure = error
-        for pending in self._outbox.values():
-            if not pending.answer.done():
-                pending.answer.set_exception(error)
-        for feed in self._feeds:
-            feed.fail(error)
+        if self._pump is not None:
+            self._pump.cancel()
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(error)
+        self._feeds.fail(error)
 
 
 def _as_ack(answer: Ack | Pong) -> Ack:

@@ -113,6 +113,11 @@ class PlauditError(Exception):
     def temporary(self) -> bool:
         return self.kind.temporary
 
+    @property
+    def retry_after(self) -> float | None:
+        """The same as `retry_after_ms`, in seconds."""
+        return None if self.retry_after_ms is None else self.retry_after_ms / 1000
+
 
 def worth_retrying(close_code: int) -> bool:
     """Whether a client closed with this code should come back.

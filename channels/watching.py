@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from channels.casting import as_invalid
 from channels.delta import apply
-from channels.protocol import DEFAULT_SPAN, Delta, Entry, Snapshot, Subscribe, Window
+from channels.protocol import DEFAULT_SPAN, Delta, Entry, Resumed, Snapshot, Subscribe, Window
 from channels.ranking import View
 from channels.wire import Label, change_of, entry_of, label_of, view_of
 
@@ -22,7 +23,7 @@ class BoardView(Struct, frozen=True):
 
 
 class Watched:
-    """One subscription and the view that it holds, None until a snapshot came."""
+    """One subscription and the view that it holds, None until a snapshot came. Raises PlauditError `invalid`."""
 
     def __init__(
         self,
@@ -33,7 +34,8 @@ class Watched:
         around: str | None = None,
         span: int = DEFAULT_SPAN,
     ) -> None:
-        self._ask = Subscribe(0, board, window, top, None if items is None else list(items), around, span)
+        with as_invalid():
+            self._ask = Subscribe(0, board, window, top, None if items is None else list(items), around, span)
         self._top = items is None and around is None
         self._labels: dict[str, Label] = {}
         self.view: View | None = None
@@ -48,6 +50,13 @@ class Watched:
         """Takes the whole view anew. False where its digest does not hold; the view is then dropped."""
         self._labels.clear()
         return self._hold(view_of(message, top=self._top), message)
+
+    def resumed(self, message: Resumed) -> bool:
+        """Whether the view that is held stands, as the server says. Where it is another one, it is dropped."""
+        view = self.view
+        if view is not None and (view.epoch, view.version) != (message.epoch, message.version):
+            self.view = None
+        return self.view is not None
 
     def delta(self, message: Delta) -> bool:
         """Takes a change. False where it does not fit the view that is held; the view is then dropped."""

@@ -30,7 +30,7 @@ FOREIGN = {
 }
 """What of others a package has nothing to do with."""
 
-EDGE = {"channels/client.py", "channels/hub.py", "channels/link.py"}
+EDGE = {f"channels/{name}.py" for name in ("client", "feeds", "http", "hub", "link")}
 """Modules of channels that talk to the world; the others do no I/O and know no clock."""
 
 IMPURE = {

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -13,7 +14,7 @@ from websockets.typing import Subprotocol
 from channels.client import BoardView, PlauditClient, Vote
 from channels.codec import CODECS, JSON, MSGPACK, Codec
 from channels.delta import diff
-from channels.errors import PlauditError
+from channels.errors import ErrorCode, PlauditError
 from channels.link import websocket_url
 from channels.protocol import (
     Ack,
@@ -77,7 +78,7 @@ Script = Callable[[Peer], Awaitable[None]]
 
 
 @asynccontextmanager
-async def server(*scripts: Script) -> AsyncIterator[str]:
+async def server(*scripts: Script, port: int = 0) -> AsyncIterator[str]:
     """A server that follows one script per connection, in order; what a script raises fails the test."""
     waiting = list(scripts)
     failures: list[BaseException] = []
@@ -90,7 +91,7 @@ async def server(*scripts: Script) -> AsyncIterator[str]:
             raise
 
     async with asyncio.timeout(20):
-        async with serve(answer, "127.0.0.1", 0, subprotocols=[Subprotocol(name) for name in CODECS]) as running:
+        async with serve(answer, "127.0.0.1", port, subprotocols=[Subprotocol(name) for name in CODECS]) as running:
             port = next(iter(running.sockets)).getsockname()[1]
             yield f"http://127.0.0.1:{port}"
     if failures:
@@ -98,8 +99,10 @@ async def server(*scripts: Script) -> AsyncIterator[str]:
     assert not waiting, "a connection that the test expected was not made"
 
 
-def connect(url: str, codec: Codec = MSGPACK, outbox: int = 1000, key: str | None = "key") -> PlauditClient:
-    return PlauditClient(url, key, codec=codec, outbox=outbox, jitter=lambda: 0.0)
+def connect(
+    url: str, codec: Codec = MSGPACK, *, outbox: int = 1000, resend: bool = True, key: str | None = "key"
+) -> PlauditClient:
+    return PlauditClient(url, key, codec=codec, outbox=outbox, resend=resend, jitter=lambda: 0.0)
 
 
 def applied(message_id: str | int, seq: int = 1) -> Ack:
@@ -137,17 +140,94 @@ async def test_votes_and_their_acks(codec: Codec) -> None:
         assert await client.ping() == 1234
 
 
-async def test_an_error_is_raised_with_what_the_server_said() -> None:
+@pytest.mark.parametrize(
+    ("code", "temporary", "resend"),
+    [("quota_exceeded", False, True), ("internal", True, True), ("overloaded", True, False)],
+)
+async def test_an_error_is_raised_with_what_the_server_said(code: ErrorCode, temporary: bool, resend: bool) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet()
         vote = await peer.receive(CastVote)
-        await peer.send(Error(vote.id, "overloaded", "later", temporary=True, retry_after_ms=500))
+        await peer.send(Error(vote.id, code, "later", temporary=temporary, retry_after_ms=500))
+        await peer.until_gone()
+
+    async with server(script) as url, connect(url, resend=resend) as client:
+        with pytest.raises(PlauditError, match="later") as caught:
+            await client.vote("songs", "a", "up")
+    assert (caught.value.code, caught.value.temporary, caught.value.retry_after) == (code, temporary, 0.5)
+
+
+@pytest.mark.parametrize("code", ["overloaded", "too_fast"])
+async def test_what_the_server_will_not_have_for_now_is_sent_again_when_it_says(code: ErrorCode) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        refused, taken = await peer.receive(CastVote), await peer.receive(CastVote)
+        await peer.send(Error(refused.id, code, "", temporary=True, retry_after_ms=20), applied(taken.id, 1))
+        loop = asyncio.get_running_loop()
+        told = loop.time()
+        again = await peer.receive(CastVote)
+        assert loop.time() - told >= 0.02
+        assert again == refused
+        await peer.send(applied(again.id, 2))
         await peer.until_gone()
 
     async with server(script) as url, connect(url) as client:
-        with pytest.raises(PlauditError) as caught:
-            await client.vote("songs", "a", "up")
-    assert (caught.value.code, caught.value.temporary, caught.value.retry_after_ms) == ("overloaded", True, 500)
+        acks = await client.vote_many([Vote("songs", "a", "up"), Vote("songs", "b", "up")])
+    assert [ack.seq for ack in acks if isinstance(ack, Ack)] == [2, 1]
+
+
+async def test_a_vote_waits_for_room_in_the_outbox() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        first = await peer.receive(CastVote)
+        # Of three, one is on its way: the ping could only come before the others if they were not waiting.
+        assert peer.unread == 0
+        await peer.send(applied(first.id))
+        for _ in range(2):
+            await peer.send(applied((await peer.receive(CastVote)).id))
+        await peer.until_gone()
+
+    async with server(script) as url, connect(url, outbox=1) as client:
+        votes = [asyncio.create_task(client.vote("songs", item, "up")) for item in "abc"]
+        assert {(await vote).status for vote in votes} == {"applied"}
+
+
+async def test_votes_on_one_item_keep_their_order_even_when_one_has_to_wait() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        first = await peer.receive(CastVote)
+        await peer.send(Error(first.id, "too_fast", "", temporary=True, retry_after_ms=0))
+        for expected in ("up", "down"):
+            vote = await peer.receive(CastVote)
+            assert (vote.vote, peer.unread) == (expected, 0)
+            await peer.send(applied(vote.id))
+        await peer.until_gone()
+
+    async with server(script) as url, connect(url) as client:
+        await client.vote_many([Vote("songs", "a", "up"), Vote("songs", "a", "down")])
+
+
+async def test_a_vote_that_nobody_waits_for_is_not_sent_again() -> None:
+    arrived = asyncio.Event()
+
+    async def first(peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive(CastVote)
+        arrived.set()
+        await peer.receive(Ping)
+        await peer.socket.close(1012)
+
+    async def second(peer: Peer) -> None:
+        await peer.greet()
+        ping = await peer.receive(Ping)
+        await peer.send(Pong(ping.id, 1))
+        await peer.until_gone()
+
+    async with server(first, second) as url, connect(url) as client:
+        vote = asyncio.create_task(client.vote("songs", "a", "up"))
+        await arrived.wait()
+        vote.cancel()
+        assert await client.ping() == 1
 
 
 @pytest.mark.parametrize(("item", "comment"), [("a\n", None), ("a", "x" * 2001), ("", None)])
@@ -234,6 +314,79 @@ async def test_a_key_revoked_later_ends_everything() -> None:
                 await client.vote("songs", "a", "up")
         with pytest.raises(PlauditError, match="revoked"):
             await anext(client.watch("songs"))
+
+
+async def test_the_connection_is_told_of() -> None:
+    told: list[bool] = []
+
+    async def cut_off(peer: Peer) -> None:
+        await peer.greet()
+        ping = await peer.receive(Ping)
+        await peer.send(Pong(ping.id, 1))
+        await peer.socket.close(1001)
+
+    async def stay(peer: Peer) -> None:
+        await peer.greet()
+        ping = await peer.receive(Ping)
+        await peer.send(Pong(ping.id, 2))
+        await peer.until_gone()
+
+    async with server(cut_off, stay) as url:
+        client = PlauditClient(url, jitter=lambda: 0.0, on_connection=told.append)
+        assert not client.connected
+        async with client:
+            assert client.connected
+            assert await client.ping() == 1
+            assert await client.ping() == 2
+        assert not client.connected
+    assert told == [True, False, True, False]
+
+
+async def test_a_server_that_is_about_to_start_is_waited_for() -> None:
+    refused = asyncio.Event()
+
+    def jitter() -> float:
+        refused.set()
+        return 0.0
+
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.until_gone()
+
+    async with server() as url:
+        port = urlsplit(url).port
+    assert port is not None
+    entering = asyncio.create_task(PlauditClient(url, patience=20, jitter=jitter).__aenter__())
+    await refused.wait()
+    async with server(script, port=port):
+        client = await entering
+        assert client.welcome is not None
+        await client.__aexit__(None, None, None)
+
+
+async def test_how_long_to_stay_away_is_the_servers_to_say() -> None:
+    loop = asyncio.get_running_loop()
+    times: list[float] = []
+
+    async def come_later(peer: Peer) -> None:
+        await peer.receive(Hello)
+        await peer.send(Bye(1013, "too many connections", 50))
+        await peer.socket.close(1013)
+        times.append(loop.time())
+
+    async def script(peer: Peer) -> None:
+        times.append(loop.time())
+        await peer.greet()
+        await peer.until_gone()
+
+    async with server(come_later, script) as url, PlauditClient(url, patience=20, jitter=lambda: 0.0):
+        pass
+    assert times[1] - times[0] >= 0.045
+
+
+async def test_a_client_that_is_not_open_says_so() -> None:
+    with pytest.raises(RuntimeError, match="async with"):
+        await connect("http://127.0.0.1:1").vote("songs", "a", "up")
 
 
 async def test_no_server_is_an_error() -> None:
@@ -373,6 +526,111 @@ async def test_a_watcher_that_diverged_asks_anew() -> None:
         watching = client.watch("songs")
         assert (await anext(watching)).version == 2
         await watching.aclose()
+
+
+async def test_a_snapshot_that_nobody_asked_for_is_shown() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        ask = await peer.receive(Subscribe)
+        for version, asked in ((1, ask.id), (2, None)):
+            snapshot = snapshot_of(view(version, a=version), LABELS, "songs", "all")
+            snapshot.id, snapshot.sub = asked, 1
+            await peer.send(snapshot)
+            ping = await peer.receive(Ping)
+            await peer.send(Pong(ping.id, version))
+        await peer.until_gone()
+
+    async with server(script) as url, connect(url) as client, aclosing(client.watch("songs")) as boards:
+        for version in (1, 2):
+            assert (await anext(boards)).version == version
+            await client.ping()
+
+
+async def test_another_state_than_the_one_that_is_held_is_not_resumed() -> None:
+    async def first(peer: Peer) -> None:
+        await peer.greet()
+        ask = await peer.receive(Subscribe)
+        snapshot = snapshot_of(view(1, a=5), LABELS, "songs", "all")
+        snapshot.id, snapshot.sub = ask.id, 1
+        await peer.send(snapshot)
+        await peer.socket.close(1001)
+
+    async def second(peer: Peer) -> None:
+        await peer.greet()
+        ask = await peer.receive(Subscribe)
+        await peer.send(Resumed(ask.id, 1, "another epoch", 1))
+        assert (await peer.receive(Unsubscribe)).sub == 1
+        ask = await peer.receive(Subscribe)
+        assert ask.version is None
+        snapshot = snapshot_of(view(7, a=5), LABELS, "songs", "all")
+        snapshot.id, snapshot.sub = ask.id, 2
+        await peer.send(snapshot)
+        await peer.until_gone()
+
+    async with server(first, second) as url, connect(url) as client, aclosing(client.watch("songs")) as boards:
+        assert [(await anext(boards)).version for _ in range(2)] == [1, 7]
+
+
+@pytest.mark.parametrize("code", ["overloaded", "internal"])
+async def test_a_subscription_that_is_refused_for_now_is_asked_for_again(code: ErrorCode) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        for _ in range(3):
+            ask = await peer.receive(Subscribe)
+            await peer.send(Error(ask.id, code, "", temporary=True, retry_after_ms=1))
+        ask = await peer.receive(Subscribe)
+        snapshot = snapshot_of(view(1, a=5), LABELS, "songs", "all")
+        snapshot.id, snapshot.sub = ask.id, 1
+        await peer.send(snapshot)
+        await peer.until_gone()
+
+    async with server(script) as url, connect(url) as client, aclosing(client.watch("songs")) as boards:
+        assert (await anext(boards)).version == 1
+
+
+async def test_a_board_that_is_gone_after_a_reconnect_ends_its_watching() -> None:
+    async def first(peer: Peer) -> None:
+        await peer.greet()
+        ask = await peer.receive(Subscribe)
+        snapshot = snapshot_of(view(1, a=5), LABELS, "songs", "all")
+        snapshot.id, snapshot.sub = ask.id, 1
+        await peer.send(snapshot)
+        await peer.socket.close(1012)
+
+    async def second(peer: Peer) -> None:
+        await peer.greet()
+        ask = await peer.receive(Subscribe)
+        await peer.send(Error(ask.id, "unknown_board", "no such board", temporary=False))
+        ping = await peer.receive(Ping)
+        await peer.send(Pong(ping.id, 0))
+        await peer.until_gone()
+
+    async with server(first, second) as url, connect(url) as client:
+        watching = client.watch("songs")
+        await anext(watching)
+        with pytest.raises(PlauditError, match="unknown_board"):
+            await anext(watching)
+        await client.ping()
+
+
+@pytest.mark.parametrize(
+    ("ask", "code"),
+    [
+        ({"top": 0}, "invalid"),
+        ({"top": 5, "around": "a"}, "invalid"),
+        ({"items": ["a\n"]}, "invalid"),
+        ({"items": ["\N{GUITAR}" * 255] * 100}, "too_large"),
+    ],
+)
+async def test_a_view_that_no_server_could_show_is_refused_at_once(ask: dict[str, Any], code: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.until_gone()
+
+    async with server(script) as url, connect(url) as client:
+        with pytest.raises(PlauditError) as caught:
+            await anext(client.watch("songs", **ask))
+    assert caught.value.code == code
 
 
 async def test_a_refused_subscription_is_raised() -> None:
