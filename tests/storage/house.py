@@ -1,0 +1,134 @@
+"""A furnished installation: one tenant in both stores, a clock that a test moves, and votes that go all the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from storage.archive import Archive
+from storage.batches import outcomes_of, pack_batch
+from storage.boards import Boards, NewBoard
+from storage.catalogue import Catalogue, Song
+from storage.directory import Directory
+from storage.flusher import Flusher
+from storage.ledger import Ledger
+from storage.live import ApplyPipe, LiveStore
+from storage.recovery import Recovery
+from storage.types import WINDOWS, Board, Known, Outcome, Query, Ranking, Row, Tenant, TopView, Vote, Window
+from tests.storage.shard import NOON
+
+SONGS = ("aria", "Blues", "chanson", "déjà", "elegy", "fugue")
+AGENTS = ("ann", "bob", "cyd", "dee")
+
+
+@dataclass
+class House:
+    live: LiveStore
+    archive: Archive
+    tenant: Tenant
+    songs: Board
+    contest: Board
+    """Takes points from -12 to 12 that may be changed, half of them from agents on the free tier; no `week`."""
+    agents: dict[str, int]
+    known: Known
+    recovery: Recovery
+    now: int = NOON
+    batches: int = 0
+    pipe: ApplyPipe = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pipe = self.live.pipe(self.shard)
+        self.recovery = Recovery(self.live, self.archive, lambda: self.now)
+
+    @classmethod
+    async def furnished(cls, live: LiveStore, archive: Archive) -> House:
+        directory, boards, catalogue = Directory(archive), Boards(archive), Catalogue(archive)
+        tenant, (songs, _) = await directory.add_tenant("default", 4)
+        rules = NewBoard(
+            slug="contest",
+            title="Contest",
+            item_type="song",
+            ballot="points",
+            minimum=-12,
+            maximum=12,
+            ballots_change=True,
+            windows=("all", "day", "month", "trending"),
+            weights={"free": 50},
+        )
+        (contest,) = await boards.add(tenant, [rules])
+        recovery = Recovery(live, archive, lambda: NOON)
+        known = await recovery.ensure(tenant.shard)
+        items = await catalogue.add(tenant, songs, [song(name) for name in SONGS])
+        await live.add_items(songs, items, NOON)
+        await live.add_items(contest, await boards.add_items(contest, SONGS), NOON)
+        issued = await directory.add_agents(tenant, [(name, "free") for name in AGENTS])
+        agents = {key.agent.agent_id: key.agent.number for key in issued}
+        await Ledger(archive).ensure_partitions(NOON)
+        return cls(live, archive, tenant, songs, contest, agents, known, recovery)
+
+    @property
+    def shard(self) -> int:
+        return self.tenant.shard
+
+    def vote(self, agent: str, item: str, value: int | None, board: Board | None = None, **more: Any) -> Vote:
+        """On `songs` unless told otherwise."""
+        rules = board or self.songs
+        return Vote(rules, self.agents[agent], item, value, 100, rules.weight_of("free"), **more)
+
+    async def cast(self, *votes: Vote) -> list[Outcome]:
+        """Applies one batch, as a server does that knows the live state."""
+        self.batches += 1
+        await self.pipe.connect()
+        try:
+            await self.pipe.send(pack_batch("house:0", self.batches, self.known, 10**6, self.now, votes))
+            reply = await self.pipe.receive()
+        finally:
+            await self.pipe.close()
+        assert reply.reason == "ok", reply.reason
+        return outcomes_of(reply)
+
+    def flusher(self) -> Flusher:
+        return Flusher(self.shard, self.live, self.archive)
+
+    async def flush(self) -> None:
+        await self.flusher().flush_all()
+
+    async def rankings(self) -> dict[tuple[str, Window], list[Row]]:
+        """Every window of both boards."""
+        places = [(board, window) for board in (self.songs, self.contest) for window in WINDOWS]
+        found = await self.live.read(
+            self.shard, [Query(board.number, window, TopView(100)) for board, window in places]
+        )
+        return {
+            (board.slug, window): [] if ranking is None else ranking.rows
+            for (board, window), ranking in zip(places, found, strict=True)
+        }
+
+    async def ranking(self, board: Board, window: Window) -> Ranking:
+        (ranking,) = await self.live.read(self.shard, [Query(board.number, window, TopView(100))])
+        assert ranking is not None
+        return ranking
+
+    async def ballots(self) -> list[list[dict[int, tuple[int, int]]]]:
+        agents = list(self.agents.values())
+        return [await self.live.ballots(self.shard, board.number, agents) for board in (self.songs, self.contest)]
+
+    async def fetch(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """Rows of the archive."""
+        async with self.archive.connection() as connection:
+            return [tuple(row) for row in await connection.fetch(query, *arguments)]
+
+    async def execute(self, statement: str, *arguments: object) -> None:
+        async with self.archive.connection() as connection:
+            await connection.execute(statement, *arguments)
+
+
+def song(name: str, **more: Any) -> Song:
+    return Song(name, **({"title": name, "artist": "Nobody", "platform": "suno", "platform_url": "https://x"} | more))
+
+
+def votes_of_all(house: House, board: Board, values: Sequence[int]) -> list[Vote]:
+    """Every agent on every song, the values in turn."""
+    pairs = [(agent, item) for agent in house.agents for item in SONGS]
+    return [house.vote(agent, item, values[n % len(values)], board) for n, (agent, item) in enumerate(pairs)]

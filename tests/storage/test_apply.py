@@ -1,0 +1,271 @@
+"""The live store against the model: outcomes, every view of every window, and the log, on both servers."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from storage.batches import outcomes_of
+from storage.calendar import periods_at
+from storage.types import (
+    FULL_WEIGHT,
+    WINDOWS,
+    AroundView,
+    Board,
+    ItemsView,
+    Known,
+    Outcome,
+    Query,
+    Ranking,
+    Status,
+    TopView,
+    ViewSpec,
+    Vote,
+    Window,
+)
+from tests.storage.model import Model, Standing, around, chosen, ranked
+from tests.storage.shard import DAY, EPOCH, HOUR, MINUTE, NOON, Shard, board, board_items, open_shard
+
+SHARD = 3
+ITEMS = {"a": 11, "B": 12, "é": 13, "z%_*": 14, "😀": 15, "\ue000": 16, "a:b": 17}
+AGENTS = {1: 3, 2: 100, 3: None, 70_000: 0, 5: None}
+"""Agents and their votes a day."""
+
+MIDNIGHT = NOON + 12 * HOUR
+MONTH_END = NOON + 14 * DAY + 12 * HOUR - 1
+STEPS = [0, 1, 999, MINUTE, 20 * MINUTE, HOUR, 6 * HOUR, DAY, 3 * DAY, 40 * DAY, -MINUTE, -HOUR, -2 * DAY]
+COMMENTS = [None, None, "", "ok", "żółć 😀 \n\t\"'\\ $1 {x} %s", "x" * 300]
+
+BOARDS = [
+    board(1, SHARD),
+    board(2, SHARD, ballot="points", minimum=-5, maximum=12, ballots_change=True),
+    board(3, SHARD, ballot="stars", minimum=1, maximum=5, ballots_change=True, windows=("all", "trending")),
+    board(4, SHARD, ballot="like", minimum=1, maximum=1, windows=("all", "day"), closes_at=NOON + 2 * DAY),
+    board(5, SHARD, opens_at=NOON + HOUR, closes_at=NOON + 30 * DAY, ballots_change=True),
+]
+"""The last is not in the store."""
+
+values = {"updown": [-1, 1], "points": list(range(-5, 13)), "stars": [1, 2, 3, 4, 5], "like": [1]}
+
+
+@st.composite
+def votes(draw: st.DrawFn) -> Vote:
+    rules = draw(st.sampled_from(BOARDS))
+    agent = draw(st.sampled_from(sorted(AGENTS)))
+    weight = draw(st.sampled_from([FULL_WEIGHT, FULL_WEIGHT, 50, 150, 0]))
+    value = draw(st.sampled_from([*values[rules.ballot], None]))
+    item = draw(st.sampled_from([*sorted(ITEMS), "unknown"]))
+    comment = draw(st.sampled_from(COMMENTS))
+    return Vote(rules, agent, item, value, AGENTS[agent], weight, comment, draw(st.booleans()))
+
+
+steps = st.tuples(st.sampled_from(STEPS), st.lists(votes(), max_size=12), st.booleans())
+
+
+async def read(shard: Shard, queries: list[Query]) -> list[Ranking]:
+    rankings = await shard.live.read(SHARD, queries)
+    return [ranking for ranking in rankings if ranking is not None]
+
+
+def standings(ranking: Ranking) -> list[Standing]:
+    return [Standing(row.item, row.rank, row.points, row.up, row.down) for row in ranking.rows]
+
+
+async def whole(shard: Shard, model: Model, rules: Board, window: Window) -> list[Standing]:
+    """A whole ranking, which the model bears out."""
+    (ranking,) = await read(shard, [Query(rules.number, window, TopView(9))])
+    shown, expected = standings(ranking), model.ranking(rules, window)
+    if window == "trending":
+        # Sums of doubles depend on their order, which can be seen where they are halfway between two hundredths.
+        wanted = {standing.item: standing.points for standing in expected}
+        assert all(abs(standing.points - wanted[standing.item]) <= 1 for standing in shown)
+        expected = ranked({row.item: (row.points, *model.counts(rules.number, row.item)) for row in shown})
+    assert shown == expected, window
+    return expected
+
+
+async def check_views(shard: Shard, model: Model, rules: Board, window: Window) -> None:
+    """Every kind of view, at several places, of one window."""
+    expected = await whole(shard, model, rules, window)
+    views: dict[ViewSpec, list[Standing]] = {}
+    points = [standing.points for standing in expected if standing.points]
+    # Inside a tie of decayed scores what is left below a hundredth decides who is on a page.
+    if window != "trending" or len(points) == len(set(points)):
+        views |= {TopView(n, offset): expected[offset : offset + n] for n in (1, 3) for offset in range(8)}
+        views |= {AroundView(item, span): around(expected, item, span) for item in ITEMS for span in (1, 4)}
+    for items in (("a", "unknown", "😀"), ("\ue000",), tuple(ITEMS)):
+        views[ItemsView(items)] = chosen(expected, items)
+    views[AroundView("unknown", 2)] = []
+    rankings = await read(shard, [Query(rules.number, window, view) for view in views])
+    for (view, wanted), ranking in zip(views.items(), rankings, strict=True):
+        assert standings(ranking) == wanted, (window, view)
+        assert (ranking.epoch, ranking.seq, ranking.total) == (EPOCH, len(model.events), len(ITEMS))
+
+
+async def check_log(shard: Shard, model: Model) -> None:
+    events = await shard.events()
+    assert [tuple(event) for event in events] == [
+        (SHARD, event.seq, event.at, event.board, ITEMS[event.item], *astuple(event)[4:]) for event in model.events
+    ]
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+
+
+async def check_ballots(shard: Shard, model: Model) -> None:
+    for rules in BOARDS[:-1]:
+        held: list[dict[int, tuple[int, int]]] = [{} for _ in AGENTS]
+        for (agent, item), ballot in model.boards[rules.number].ballots.items():
+            held[list(AGENTS).index(agent)][ITEMS[item]] = ballot
+        assert await shard.live.ballots(SHARD, rules.number, list(AGENTS)) == held
+
+
+async def furnish(shard: Shard, model: Model, now: int) -> None:
+    for rules in BOARDS[:-1]:
+        assert await shard.live.add_items(rules, board_items(ITEMS), now) == len(ITEMS)
+        model.add_items(rules, ITEMS, now)
+
+
+@pytest.mark.parametrize("start", [NOON, MIDNIGHT - 1, MONTH_END])
+@given(script=st.lists(steps, min_size=1, max_size=6), backlog=st.sampled_from([10**9, 10**9, 7]))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_the_store_does_what_the_model_does(
+    any_redis_url: str, start: int, script: list[tuple[int, list[Vote], bool]], backlog: int
+) -> None:
+    model = Model(backlog)
+    now = start
+    async with open_shard(any_redis_url, backlog, SHARD) as shard:
+        await furnish(shard, model, now)
+        for step, batch, rolled in script:
+            now += step
+            if rolled:
+                await roll(shard, model, now)
+            assert await shard.apply(batch, now) == model.apply(batch, now)
+        for rules in BOARDS[:-1]:
+            for window in WINDOWS:
+                await check_views(shard, model, rules, window)
+        assert await shard.live.read(SHARD, [Query(BOARDS[-1].number, "all", TopView(3))]) == [None]
+        await check_log(shard, model)
+        await check_ballots(shard, model)
+
+
+async def roll(shard: Shard, model: Model, now: int) -> None:
+    model.roll(now)
+    await shard.live.roll(SHARD, now, periods_at(now), dict.fromkeys(model.boards, 0))
+
+
+async def test_a_batch_that_comes_again_is_answered_again_and_changes_nothing(any_redis_url: str) -> None:
+    rules, batch = BOARDS[1], [Vote(BOARDS[1], 2, "a", 5, 100, ranked=True), Vote(BOARDS[1], 2, "B", 3, 100)]
+    async with open_shard(any_redis_url, number=SHARD) as shard:
+        await furnish(shard, Model(), NOON)
+        first = await shard.send(batch, NOON)
+        assert [outcome.status for outcome in outcomes_of(first)] == [Status.APPLIED] * 2
+        before = await read(shard, [Query(rules.number, "all", TopView(9))])
+        assert await shard.send(batch, NOON + HOUR, number=1) == first
+        assert await read(shard, [Query(rules.number, "all", TopView(9))]) == before
+        assert len(await shard.events()) == 2
+        assert await shard.live.quota_used(SHARD, NOON // DAY, 2) == 2
+
+
+async def test_a_copy_that_comes_after_the_next_batch_is_passed_over(any_redis_url: str) -> None:
+    """It was stuck on a connection that its sender gave up; on a board whose ballots change it would undo a vote."""
+    rules = BOARDS[1]
+    async with open_shard(any_redis_url, number=SHARD) as shard:
+        await furnish(shard, Model(), NOON)
+        await shard.send([Vote(rules, 2, "a", 5)], NOON)
+        await shard.send([Vote(rules, 2, "a", 12)], NOON)
+        assert (await shard.send([Vote(rules, 2, "a", 5)], NOON, number=1)).reason == "late"
+        (ranking,) = await read(shard, [Query(rules.number, "all", TopView(1))])
+        assert standings(ranking) == [Standing("a", 1, 1200, 1, 0)]
+        assert len(await shard.events()) == 2
+
+
+@pytest.mark.parametrize(("known", "reason"), [(Known("other", 0), "epoch"), (Known(EPOCH, 1), "behind")])
+async def test_a_store_that_is_not_the_known_one_applies_nothing(any_redis_url: str, known: Known, reason: str) -> None:
+    async with open_shard(any_redis_url, number=SHARD) as shard:
+        await furnish(shard, Model(), NOON)
+        before = await read(shard, [Query(1, "all", TopView(9))])
+        shard.known = known
+        reply = await shard.send([Vote(BOARDS[0], 1, "a", 1)], NOON)
+        assert (reply.reason, reply.results, reply.changed) == (reason, [], [])
+        assert await read(shard, [Query(1, "all", TopView(9))]) == before
+        assert await shard.events() == []
+
+
+async def test_a_store_that_is_being_filled_applies_nothing(any_redis_url: str) -> None:
+    async with open_shard(any_redis_url, number=SHARD) as shard:
+        await furnish(shard, Model(), NOON)
+        assert (await shard.live.hold(SHARD)).seq == 0
+        assert (await shard.send([Vote(BOARDS[0], 1, "a", 1)], NOON)).reason == "epoch"
+        await shard.live.open(SHARD)
+        assert (await shard.send([Vote(BOARDS[0], 1, "a", 1)], NOON)).reason == "ok"
+
+
+async def test_a_full_backlog_refuses_until_the_archive_has_caught_up(any_redis_url: str) -> None:
+    rules = BOARDS[1]
+    async with open_shard(any_redis_url, 2, SHARD) as shard:
+        await furnish(shard, Model(), NOON)
+        many = [Vote(rules, 2, item, 1, 100) for item in ("a", "B", "é")]
+        statuses = [outcome.status for outcome in await shard.apply(many, NOON)]
+        assert statuses == [Status.APPLIED, Status.APPLIED, Status.OVERLOADED]
+        # What changes nothing needs no room, and what is refused uses no quota.
+        again = await shard.apply([many[0], Vote(rules, 2, "a", None, 100)], NOON)
+        assert [outcome.status for outcome in again] == [Status.UNCHANGED, Status.OVERLOADED]
+        assert await shard.live.quota_used(SHARD, NOON // DAY, 2) == 2
+        assert await shard.live.trim(SHARD, 2) == 1
+        assert (await shard.apply(many[2:], NOON))[0] == Outcome(Status.APPLIED, 3, 100, 1, 0, 97)
+
+
+async def test_a_thousand_votes_in_one_batch(any_redis_url: str) -> None:
+    rules = BOARDS[0]
+    items = {f"item-{n:04d}": n for n in range(1000)}
+    async with open_shard(any_redis_url, number=SHARD) as shard:
+        await shard.live.add_items(rules, board_items(items), NOON)
+        # Once every item and agent another one; then one agent on every item; then everybody on one item.
+        batches = [
+            [Vote(rules, n, f"item-{n:04d}", 1, 100, comment="x" * 2000, ranked=True) for n in range(1000)],
+            [Vote(rules, 2000, item, -1, None, 50) for item in items],
+            [Vote(rules, 3000 + n, "item-0007", 1) for n in range(1000)],
+        ]
+        for batch in batches:
+            outcomes = await shard.apply(batch, NOON)
+            assert {outcome.status for outcome in outcomes} == {Status.APPLIED}
+        assert [event.seq for event in await shard.events()] == list(range(1, 3001))
+        (ranking,) = await read(shard, [Query(rules.number, "day", TopView(1000))])
+        assert standings(ranking)[:2] == [
+            Standing("item-0007", 1, 100_050, 1001, 1),
+            Standing("item-0000", 2, 50, 1, 1),
+        ]
+
+
+async def test_a_vote_on_a_board_where_nothing_trended_for_long_weighs_just_one(any_redis_url: str) -> None:
+    rules = BOARDS[0]
+    async with open_shard(any_redis_url, number=SHARD) as shard:
+        await furnish(shard, Model(), NOON)
+        for age in (10 * HOUR, 20 * DAY, 400 * DAY, 1000 * DAY):
+            await shard.apply([Vote(rules, age, "a", 1)], NOON + age)
+            (ranking,) = await read(shard, [Query(rules.number, "trending", TopView(1))])
+            assert standings(ranking)[0].points == 100
+
+
+async def test_versions_rise_with_each_batch_that_touches_a_board(any_redis_url: str) -> None:
+    async with open_shard(any_redis_url, number=SHARD) as shard:
+        await furnish(shard, Model(), NOON)
+        (before,) = await read(shard, [Query(1, "all", TopView(1))])
+        votes = [Vote(BOARDS[0], agent, "a", 1) for agent in (1, 2, 2)]
+        assert (await shard.send(votes, NOON)).changed == [1, before.version + 1]
+        assert (await shard.send(votes, NOON)).changed == []
+        (after,) = await read(shard, [Query(1, "all", TopView(1))])
+        assert after.version == before.version + 1
+
+
+async def test_an_item_that_is_added_again_keeps_its_counts(any_redis_url: str) -> None:
+    async with open_shard(any_redis_url, number=SHARD) as shard:
+        await furnish(shard, Model(), NOON)
+        await shard.apply([Vote(BOARDS[0], 1, "a", 1)], NOON)
+        assert await shard.live.add_items(BOARDS[0], board_items({"a": 11, "new": 99}), NOON) == 1
+        (ranking,) = await read(shard, [Query(1, "all", TopView(2))])
+        assert standings(ranking) == [Standing("a", 1, 100, 1, 0), Standing("B", 2, 0, 0, 0)]
+        assert ranking.total == len(ITEMS) + 1
+        assert await shard.live.titles(SHARD, 1, ["song:a", "song:nope"]) == [("Title of a", None), None]
