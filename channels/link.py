@@ -197,7 +197,7 @@ def websocket_url(url: str) -> str:
 
 
 def _pack(codec: Codec, messages: list[ClientMessage]) -> Iterator[bytes]:
-    """The messages as few payloads, each within the contract's limit."""
+    """The messages as few payloads, each within the limits of a frame."""
     parts: list[bytes] = []
     size = 0
     for part in map(codec.encode, messages):

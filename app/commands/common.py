@@ -36,8 +36,6 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return uvloop.run(work())
     except StorageError as error:
         raise click.ClickException(str(error)) from None
-    except KeyboardInterrupt:
-        raise click.Abort from None
 
 
 @asynccontextmanager

@@ -13,12 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from app.commands.common import load_settings, run
-from app.replay.admin import Admin, AdminError, Standing
-from app.replay.casting import LOST, Casting, Outcome
+from app.admin import Admin, Standing
+from app.commands.common import run
+from app.commands.reaching import admin_key_option, one_sentence, reach, url_option
+from app.replay.casting import Casting, Outcome
 from app.replay.contest import Contest, CsvError, Entry, read_contests
-from app.settings import Settings
-from app.tenants import ADMIN_KEY_FILE, kept_secret
 from channels.client import Vote
 
 _SHOWN = 10
@@ -35,35 +34,28 @@ _Tables = dict[str, list[Standing]]
 @click.option("--entries", required=True, type=_FILE, help="CSV: item_id, title, artist, url; year, official_points.")
 @click.option("--votes", required=True, type=_FILE, help="CSV: agent_id, item_id, points; year.")
 @click.option("--speed", type=click.FloatRange(0, min_open=True), help="Votes a second; as fast as it goes without.")
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The server.")
-@click.option(
-    "--admin-key", help="The tenant's admin key; without it PLAUDIT_ADMIN_KEY, or what the data folder keeps."
-)
-def replay(slug: str, entries: Path, votes: Path, speed: float | None, url: str, admin_key: str | None) -> None:
+@url_option
+@admin_key_option
+def replay(slug: str, entries: Path, votes: Path, speed: float | None, url: str | None, admin_key: str | None) -> None:
     """Cast every ballot of a contest that was.
 
     Makes the boards, songs and agents (what exists already is kept), then casts all ballots over websockets, one
     connection an agent, and prints the final tables. Exits with 1 where a vote failed or a table differs from the
     official points.
     """
-    key = admin_key or _known_key(load_settings())
+    server = reach(url)
+    key = server.admin_key(admin_key)
     console = Console(stderr=True)
     try:
         contests = read_contests(slug, entries, votes)
-        outcome, tables = run(lambda: _replay(contests, url, key, speed, console))
-    except (CsvError, AdminError, ValueError, *LOST) as error:
-        raise click.ClickException(str(error) or type(error).__name__) from None
+    except CsvError as error:
+        raise click.ClickException(str(error)) from None
+    with one_sentence(server.url):
+        outcome, tables = run(lambda: _replay(contests, server.url, key, speed, console))
     same = [_print_table(contest, tables[contest.slug]) for contest in contests]
     _print_outcome(outcome)
     if outcome.failures or not all(same):
         raise SystemExit(1)
-
-
-def _known_key(settings: Settings) -> str:
-    key = settings.admin_key or kept_secret(settings.data, ADMIN_KEY_FILE)
-    if key is None:
-        raise click.ClickException(f"{settings.data} keeps no admin key: give one with --admin-key.")
-    return key
 
 
 async def _replay(
@@ -82,7 +74,7 @@ async def _replay(
             for contest in contests:
                 await _make(admin, contest)
                 bar.advance(making)
-            keys = await admin.agent_keys(list(votes))
+            keys = {agent: issued.api_key for agent, issued in (await admin.agent_keys(list(votes))).items()}
             bar.advance(making)
             casting = bar.add_task("Votes", total=sum(map(len, votes.values())))
             outcome = await Casting(url, speed, lambda: bar.advance(casting)).run(keys, votes)

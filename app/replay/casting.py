@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from websockets.exceptions import WebSocketException
-
-from channels.backoff import full_jitter
-from channels.client import PlauditClient, PlauditError, Vote
-from channels.codec import NotProtocol
-
-LOST = (OSError, WebSocketException, NotProtocol, PlauditError)
-"""What making a connection, or a vote on it, may end with."""
+from channels.client import LOST, PlauditClient, Vote
 
 _AT_ONCE = 500  # votes of one agent that wait for their acks
-_TRIES = 8  # of a vote that is refused for now
 
 
 class Failure(NamedTuple):
@@ -88,19 +79,7 @@ class Casting:
 
     async def _vote(self, client: PlauditClient, agent: str, vote: Vote) -> None:
         try:
-            self._statuses[await _acknowledged(client, vote)] += 1
+            self._statuses[(await client.vote(*vote)).status] += 1
         except LOST as error:
             self._failures.append(Failure(agent, vote, error))
         self._on_vote()
-
-
-async def _acknowledged(client: PlauditClient, vote: Vote) -> str:
-    """The status that the vote got, tried again for as long as the server says that this may help."""
-    for attempt in range(_TRIES - 1):
-        try:
-            return (await client.vote(*vote)).status
-        except PlauditError as error:
-            if not error.temporary:
-                raise
-            await asyncio.sleep(max((error.retry_after_ms or 0) / 1000, full_jitter(attempt, random.random)))
-    return (await client.vote(*vote)).status

@@ -662,21 +662,25 @@ async def test_closing_ends_those_who_wait() -> None:
             await waiting
 
 
-async def test_large_votes_are_spread_over_frames_within_the_limit() -> None:
+@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.subprotocol)
+@pytest.mark.parametrize(("number", "comment"), [(100, "é" * 2000), (2001, None)])
+async def test_many_votes_are_spread_over_frames_within_the_limits(
+    codec: Codec, number: int, comment: str | None
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet()
         acks: list[ServerMessage] = []
-        while len(acks) < 100:
+        while len(acks) < number:
             payload = await peer.socket.recv(decode=False)
             assert len(payload) <= 65536
             for message in peer.codec.decode(payload):
-                assert isinstance(message, CastVote)
+                assert isinstance(message, CastVote), message
                 acks.append(applied(message.id))
         await peer.send(*acks)
         await peer.until_gone()
 
-    async with server(script) as url, connect(url) as client:
-        votes = [Vote("songs", f"item{number}", "up", "é" * 2000) for number in range(100)]
+    async with server(script) as url, connect(url, codec, outbox=3000) as client:
+        votes = [Vote("songs", str(item), "up", comment) for item in range(number)]
         assert all(isinstance(result, Ack) for result in await client.vote_many(votes))
 
 

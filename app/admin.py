@@ -1,4 +1,4 @@
-"""What a replay asks of a server's HTTP API, with the tenant's admin key."""
+"""What our own tools ask of a server's HTTP API with a tenant's admin key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ _TIMEOUT = httpx.Timeout(30.0, pool=None)
 
 
 class AdminError(Exception):
-    """The server refused a call, or could not be reached. The message is one sentence."""
+    """The server refused a call. The message is one sentence."""
+
+
+class Issued(NamedTuple):
+    """A key, told this once, and the number by which to revoke it."""
+
+    key_id: int
+    api_key: str
 
 
 class Standing(NamedTuple):
@@ -31,7 +38,7 @@ class Standing(NamedTuple):
 
 
 class Admin:
-    """The calls of a tenant's administration."""
+    """The calls of a tenant's administration. Each raises AdminError, or ConnectionError where no server answers."""
 
     def __init__(self, url: str, key: str) -> None:
         self._url = url
@@ -70,20 +77,32 @@ class Admin:
             return [None]
         raise _refusal(answer)
 
-    async def agent_keys(self, agents: Sequence[str]) -> dict[str, str]:
+    async def agent_keys(self, agents: Sequence[str]) -> dict[str, Issued]:
         """A key for each agent: a further one of those that exist; the others are made, of the tier enterprise."""
         issued = await self.add("/agents", [{"agent_id": agent, "tier": "enterprise"} for agent in agents])
         further = [agent for agent, answer in zip(agents, issued, strict=True) if answer is None]
         keys = await asyncio.gather(*map(self._further_key, further))
-        first = {answer["agent_id"]: answer["api_key"] for answer in issued if answer is not None}
+        first = {answer["agent_id"]: _issued(answer) for answer in issued if answer is not None}
         return first | dict(zip(further, keys, strict=True))
 
-    async def _further_key(self, agent: str) -> str:
+    async def _further_key(self, agent: str) -> Issued:
         answer = await self._call("POST", f"/agents/{quote(agent, safe='')}/keys")
         if answer.status_code != HTTPStatus.CREATED:
             raise _refusal(answer)
-        key: str = answer.json()["api_key"]
-        return key
+        return _issued(answer.json())
+
+    async def revoke(self, agent: str, key_id: int) -> None:
+        """Ends one key of an agent."""
+        answer = await self._call("DELETE", f"/agents/{quote(agent, safe='')}/keys/{key_id}")
+        if answer.status_code != HTTPStatus.NO_CONTENT:
+            raise _refusal(answer)
+
+    async def boards(self) -> list[dict[str, Any]]:
+        """The boards of the tenant and their rules."""
+        answer = await self._call("GET", "/boards")
+        if answer.status_code != HTTPStatus.OK:
+            raise _refusal(answer)
+        return list(answer.json()["boards"])
 
     async def ranking(self, board: str) -> list[Standing]:
         """The whole board, best first."""
@@ -105,7 +124,11 @@ class Admin:
         try:
             return await self._http.request(method, path, **arguments)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise AdminError(f"{self._url} can't be reached: {str(error) or type(error).__name__}.") from None
+            raise ConnectionError(f"{self._url} can't be reached: {str(error) or type(error).__name__}") from error
+
+
+def _issued(answer: Mapping[str, Any]) -> Issued:
+    return Issued(answer["key_id"], answer["api_key"])
 
 
 def _refusal(answer: httpx.Response) -> AdminError:
