@@ -5,6 +5,7 @@ Other servers' changes arrive as notices; while notices may have been missed, no
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from typing import Final
 
@@ -15,6 +16,8 @@ from storage.types import Board, Tenant
 
 KEYS: Final = 200_000
 """Credentials that are remembered at most; some sixty megabytes."""
+
+_SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 class Registry:
@@ -57,7 +60,8 @@ class Registry:
         name = self._default if slug is None else slug
         known = self._tenants.get(name)
         if known is None:
-            known = await self._directory.tenant(name)
+            # What can be no slug is not asked for: PostgreSQL takes no NUL, for one.
+            known = await self._directory.tenant(name) if _SLUG.fullmatch(name) else None
             if known is None:
                 raise PlauditError("unknown_board", "There is no such tenant")
             self._tenants[name] = known

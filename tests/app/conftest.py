@@ -16,6 +16,9 @@ from storage.archive import Archive
 from storage.directory import Directory
 from storage.types import Tenant
 from tests.app.contract import Contract, Door
+from tests.app.running import install
+from tests.app.sockets import OpenStage, Stage
+from tests.app.sockets import opened as opened_stage
 
 
 class House:
@@ -67,6 +70,26 @@ def open_house(database_url: str, redis_url: str, prefix: str) -> OpenHouse:
 async def house(open_house: OpenHouse) -> AsyncIterator[House]:
     """A house with the settings that an installation begins with."""
     async with open_house() as opened:
+        yield opened
+
+
+@pytest.fixture
+def open_stage(database_url: str, redis_url: str, prefix: str) -> OpenStage:
+    """Opens a whole server, both doors on a real port, with settings of the test's choice."""
+
+    @asynccontextmanager
+    async def opened(**settings: Any) -> AsyncIterator[Stage]:
+        where = await install(database_url, redis_url, prefix, **settings)
+        async with opened_stage(where) as stage:
+            yield stage
+
+    return opened
+
+
+@pytest_asyncio.fixture
+async def stage(open_stage: OpenStage) -> AsyncIterator[Stage]:
+    """A whole server with the settings that an installation begins with."""
+    async with open_stage() as opened:
         yield opened
 
 

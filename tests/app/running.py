@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from app.serve import serve_one
 from app.services import Services
@@ -33,9 +33,9 @@ class Running(NamedTuple):
     port: int
 
 
-async def install(database_url: str, redis_url: str, prefix: str) -> Installation:
-    """Makes the default tenant, as a first start does."""
-    settings = Settings(prefix=prefix, shards=1)
+async def install(database_url: str, redis_url: str, prefix: str, **chosen: Any) -> Installation:
+    """Makes the default tenant, as a first start does; `chosen` are settings."""
+    settings = Settings(prefix=prefix, shards=1, **chosen)
     async with Archive(database_url) as archive:
         tenant, admin_key = await add_tenant(Directory(archive), settings.tenant, settings.shards)
     return Installation(settings, redis_url, database_url, tenant, admin_key)
