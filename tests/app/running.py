@@ -26,11 +26,12 @@ class Installation(NamedTuple):
 
 
 class Running(NamedTuple):
-    """A server and its address."""
+    """A server and its address. Setting `stop` is what a SIGTERM does."""
 
     services: Services
     url: str
     port: int
+    stop: asyncio.Event
 
 
 async def install(database_url: str, redis_url: str, prefix: str, **chosen: Any) -> Installation:
@@ -57,7 +58,7 @@ async def running(where: Installation, port: int = 0) -> AsyncIterator[Running]:
             await asyncio.wait([serving, readied], return_when=asyncio.FIRST_COMPLETED)
             readied.cancel()
             try:
-                yield Running(services, f"http://127.0.0.1:{chosen}", chosen)
+                yield Running(services, f"http://127.0.0.1:{chosen}", chosen, stop)
             finally:
                 stop.set()
                 await serving

@@ -107,6 +107,7 @@ class Stage:
         self.services = server.services
         self.url = server.url
         self.port = server.port
+        self.stop = server.stop
         self.ws = f"ws://127.0.0.1:{server.port}/ws"
         self.where = where
 
@@ -200,6 +201,7 @@ class Deaf:
         self._reader = reader
         self._writer = writer
         self._protocol = protocol
+        self.port = writer.get_extra_info("sockname")[1]
         self._read: deque[Message] = deque()
 
     @classmethod
@@ -221,9 +223,11 @@ class Deaf:
         finally:
             writer.transport.abort()
 
-    def send(self, message: Message | Sequence[Message]) -> None:
-        """Sends one frame without waiting."""
+    def send(self, message: Message | Sequence[Message], *, close: bool = False) -> None:
+        """Sends one frame without waiting, and perhaps a goodbye with it."""
         self._protocol.send_text(msgspec.json.encode(message))
+        if close:
+            self._protocol.send_close(1000)
         self._flush()
 
     async def next(self) -> Message:
@@ -246,11 +250,10 @@ class Deaf:
     async def _feed(self) -> None:
         data = await asyncio.wait_for(self._reader.read(65536), WITHIN)
         if not data:
-            raise ClosedError(self._protocol.close_code, None)
+            closed = self._protocol.close_rcvd
+            raise ClosedError(closed.code if closed else None, None)
         self._protocol.receive_data(data)
         self._flush()
 
     def _flush(self) -> None:
-        for data in self._protocol.data_to_send():
-            if data:
-                self._writer.write(data)
+        self._writer.write(b"".join(self._protocol.data_to_send()))
