@@ -62,7 +62,10 @@ def votes(draw: st.DrawFn) -> Vote:
     return Vote(rules, agent, item, value, AGENTS[agent], weight, comment, draw(st.booleans()))
 
 
-steps = st.tuples(st.sampled_from(STEPS), st.lists(votes(), max_size=12), st.booleans())
+steps = st.tuples(
+    st.sampled_from(STEPS), st.lists(votes(), max_size=12), st.sampled_from([None, None, 0, MINUTE, HOUR, DAY])
+)
+"""How far the clock moves, a batch, and how far ahead of it a timekeeper's clock rolls the windows before it."""
 
 
 async def read(shard: Shard, queries: list[Query]) -> list[Ranking]:
@@ -131,16 +134,16 @@ async def furnish(shard: Shard, model: Model, now: int) -> None:
 @given(script=st.lists(steps, min_size=1, max_size=6), backlog=st.sampled_from([10**9, 10**9, 7]))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_the_store_does_what_the_model_does(
-    any_redis_url: str, start: int, script: list[tuple[int, list[Vote], bool]], backlog: int
+    any_redis_url: str, start: int, script: list[tuple[int, list[Vote], int | None]], backlog: int
 ) -> None:
     model = Model(backlog)
     now = start
     async with open_shard(any_redis_url, backlog, SHARD) as shard:
         await furnish(shard, model, now)
-        for step, batch, rolled in script:
+        for step, batch, ahead in script:
             now += step
-            if rolled:
-                await roll(shard, model, now)
+            if ahead is not None:
+                await roll(shard, model, now + ahead)
             assert await shard.apply(batch, now) == model.apply(batch, now)
         for rules in BOARDS[:-1]:
             for window in WINDOWS:
@@ -240,13 +243,33 @@ async def test_a_thousand_votes_in_one_batch(any_redis_url: str) -> None:
 
 
 async def test_a_vote_on_a_board_where_nothing_trended_for_long_weighs_just_one(any_redis_url: str) -> None:
+    rules, emptied = BOARDS[:2]
+    async with open_shard(any_redis_url, number=SHARD) as shard:
+        await furnish(shard, Model(), NOON)
+        for age in (10 * HOUR, 400 * DAY, 800 * DAY, 1700 * DAY):
+            for board_of in (rules, emptied):
+                await shard.apply([Vote(board_of, age, "a", 1)], NOON + age)
+                (ranking,) = await read(shard, [Query(board_of.number, "trending", TopView(1))])
+                assert standings(ranking)[0].points == 100
+            await shard.apply([Vote(emptied, age, "a", None)], NOON + age)
+
+
+@pytest.mark.parametrize("value", [-1, 1])
+async def test_what_has_faded_below_half_a_hundredth_is_among_those_with_nothing(
+    any_redis_url: str, value: int
+) -> None:
     rules = BOARDS[0]
     async with open_shard(any_redis_url, number=SHARD) as shard:
         await furnish(shard, Model(), NOON)
-        for age in (10 * HOUR, 20 * DAY, 400 * DAY, 1000 * DAY):
-            await shard.apply([Vote(rules, age, "a", 1)], NOON + age)
-            (ranking,) = await read(shard, [Query(rules.number, "trending", TopView(1))])
-            assert standings(ranking)[0].points == 100
+        await shard.apply([Vote(rules, 3, "é", value, weight=1)], NOON)
+        for passed, left in ((0, value), (6 * HOUR, max(value, 0)), (7 * HOUR, 0)):
+            await shard.live.roll(SHARD, NOON + passed, periods_at(NOON + passed), {rules.number: 0})
+            views = [Query(rules.number, "trending", TopView(n)) for n in (9, 5)]
+            ranking, page = await read(shard, views)
+            points = {item: (left if item == "é" else 0) for item in ITEMS}
+            counts = {item: (value > 0, value < 0) if item == "é" else (0, 0) for item in ITEMS}
+            assert standings(ranking) == ranked({item: (points[item], *counts[item]) for item in ITEMS})
+            assert page.rows == ranking.rows[:5]
 
 
 async def test_versions_rise_with_each_batch_that_touches_a_board(any_redis_url: str) -> None:
