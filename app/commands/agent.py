@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar, get_args
 
 import click
+import msgspec
 
 from app.commands.common import load_settings, opened, run
+from app.shapes.common import Name
 from storage.directory import Directory, IssuedKey
 from storage.errors import NotFound
 from storage.types import Tenant, Tier
@@ -17,13 +19,21 @@ T = TypeVar("T")
 _TENANT = click.option("--tenant", help="The tenant's slug; the default tenant's without it.")
 
 
+def _checked(context: click.Context, argument: click.Parameter, given: str) -> str:  # noqa: ARG001  # click's signature
+    """What an agent may be called is the same at every door."""
+    try:
+        return msgspec.convert(given, Name)
+    except msgspec.ValidationError:
+        raise click.BadParameter("an agent's id has 1 to 255 characters, none of them a control character") from None
+
+
 @click.group
 def agent() -> None:
     """Agents: who votes."""
 
 
 @agent.command
-@click.argument("agent_id")
+@click.argument("agent_id", callback=_checked)
 @click.option("--tier", type=click.Choice(get_args(Tier)), default="free", show_default=True)
 @_TENANT
 def add(agent_id: str, tier: Tier, tenant: str | None) -> None:
