@@ -17,7 +17,7 @@ from app.calls import SLASH, encode
 from app.docs import page
 from app.pages import Pages
 from app.problems import to_problem
-from app.routes import agents, boards, catalogue, documents, health, me, rankings, votes
+from app.routes import agents, boards, catalogue, documents, health, live, me, rankings, votes
 from app.services import Services
 from channels import asyncapi
 
@@ -30,7 +30,7 @@ _HEADERS: Final = {
 }
 _CORS: Final = {
     "access-control-allow-methods": "GET, POST, DELETE",
-    "access-control-allow-headers": "Authorization, Content-Type, If-None-Match",
+    "access-control-allow-headers": "Authorization, Content-Type, If-None-Match, Last-Event-ID",
     "access-control-expose-headers": "ETag, RateLimit, RateLimit-Policy, Retry-After",
     "access-control-max-age": "86400",
 }
@@ -58,7 +58,7 @@ def create_app(services: Services) -> Litestar:
     return app
 
 
-_MODULES: Final = (votes, me, boards, rankings, catalogue, agents, health, documents)
+_MODULES: Final = (votes, me, boards, rankings, live, catalogue, agents, health, documents)
 
 
 class _Application(Litestar):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,11 +14,13 @@ from typing import Final
 
 import structlog
 
+from app.activity import Activity
 from app.gateway import Gateway
 from app.metrics import Metrics
 from app.registry import Registry
 from app.settings import Settings
 from app.standings import Standings
+from app.streams import Streams
 from app.tasks import Supervisor
 from app.voting import Voting
 from channels.hub import Hub
@@ -25,9 +28,11 @@ from storage.archive import Archive
 from storage.batcher import Batcher
 from storage.boards import Boards
 from storage.catalogue import Catalogue
+from storage.comments import Comments
 from storage.directory import BoardsChanged, Directory, KeyRevoked, decode_notice
 from storage.errors import StorageError, StoreUnavailable
 from storage.flusher import Flusher
+from storage.history import History
 from storage.ledger import Ledger
 from storage.live import LiveStore, LogEntry
 from storage.recovery import Recovery
@@ -40,6 +45,7 @@ _CAUGHT_UP_WITHIN: Final = 2.0
 _POLL: Final = 0.01
 _PARTITIONS_EVERY: Final = 6 * 3600.0
 _RECONNECT: Final = 0.2
+_VIEWERS_EVERY: Final = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +69,8 @@ class Services:
         self.boards = Boards(archive)
         self.catalogue = Catalogue(archive)
         self.ledger = Ledger(archive)
+        self.history = History(archive)
+        self.comments = Comments(archive)
         self.recovery = Recovery(live, archive, now)
         self.registry = Registry(self.directory, self.boards, settings.tenant)
         self.batchers: dict[int, Batcher] = {}
@@ -83,6 +91,9 @@ class Services:
             on_sent=self.metrics.shown,
         )
         self.standings.states = self.hub
+        self.activity = Activity(asyncio.get_running_loop().time)
+        # Spreads returning readers; nothing secret hangs on it.
+        self.streams = Streams(self.hub, settings.heartbeat, settings.connections, random.random)
         self.gateway = Gateway(
             hub=self.hub,
             registry=self.registry,
@@ -126,6 +137,7 @@ class Services:
         self.supervisor.start("announcements", self._follow_announcements)
         self.supervisor.start("notices", self._follow_notices)
         self.supervisor.start("partitions", self._make_partitions)
+        self.supervisor.start("viewers", self._count_viewers)
 
     async def serve_shard(self, shard: int) -> None:
         """Begins to take votes for a shard, once its live state is in order."""
@@ -164,6 +176,7 @@ class Services:
 
         Votes that keep coming by HTTP are not waited for: at the latest it returns after five seconds.
         """
+        self.streams.close()
         await self.gateway.quiesce()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAINED_WITHIN):
@@ -269,6 +282,7 @@ class Services:
         self._note_epoch(message.shard, message.epoch)
         self.batchers[message.shard].observe(message.epoch, message.seq)
         self.hub.changed(message.epoch, message.versions)
+        self.activity.voted(message.events)
 
     async def _follow_notices(self) -> None:
         """Hears of keys that other servers revoked and of boards that they made."""
@@ -300,6 +314,20 @@ class Services:
     async def _begin_shard(self, shard: int) -> None:
         await self.serve_shard(shard)
         await asyncio.Event().wait()
+
+    async def _count_viewers(self) -> None:
+        """Tells the other servers how many watch here, and hears how many do there."""
+        while True:
+            here = self.hub.viewers()
+            everywhere: dict[int, int] = {}
+            for shard in list(self.batchers):
+                counts = here.get(shard, {})
+                try:
+                    everywhere |= await self.live.share_viewers(shard, self._server, counts, self.now())
+                except StorageError:
+                    everywhere |= counts
+            self.activity.watched(everywhere)
+            await asyncio.sleep(_VIEWERS_EVERY)
 
     async def _make_partitions(self) -> None:
         while True:

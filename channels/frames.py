@@ -224,6 +224,11 @@ def frame(opcode: int, payload: bytes) -> bytes:
     return _HEADER_64(_FIN | opcode, 127, size) + payload
 
 
+def payload_of(data: bytes) -> bytes:
+    """The payload of a whole frame that `frame` made."""
+    return data[{126: 4, 127: 10}.get(data[1], 2) :]
+
+
 def close_frame(code: int, reason: str = "") -> bytes:
     """A close frame; the reason is cut to what fits in a control frame (123 bytes of UTF-8)."""
     cut = reason.encode()[:123].decode(errors="ignore")

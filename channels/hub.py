@@ -69,6 +69,15 @@ class Hub:
         """Rooms that somebody watches."""
         return len(self._rooms) - len(self._empty)
 
+    def viewers(self) -> dict[int, dict[int, int]]:
+        """By shard and board: how many connections watch it, in whatever window or view."""
+        found: dict[int, dict[int, int]] = {}
+        for board, rooms in self._by_board.items():
+            members = {subscription.member for room in rooms for subscription in room.subscriptions()}
+            if members:
+                found.setdefault(next(iter(rooms)).board.shard, {})[board] = len(members)
+        return found
+
     def state(self, board: int) -> tuple[str, int] | None:
         """The newest (epoch, version) of a board; None where this server can't know it without asking."""
         return self._versions.get(board) if self._listening else None

@@ -178,6 +178,19 @@ ALTER TABLE public.items ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 );
 
 --
+-- Name: rank_history; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.rank_history (
+    board_id integer NOT NULL,
+    time_window text NOT NULL,
+    sampled_at timestamp with time zone NOT NULL,
+    hourly boolean NOT NULL,
+    items integer[] NOT NULL,
+    points bigint[] NOT NULL
+);
+
+--
 -- Name: rank_samples; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -371,6 +384,13 @@ ALTER TABLE ONLY public.items
     ADD CONSTRAINT items_tenant_id_item_type_item_id_key UNIQUE (tenant_id, item_type, item_id);
 
 --
+-- Name: rank_history rank_history_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.rank_history
+    ADD CONSTRAINT rank_history_pkey PRIMARY KEY (board_id, time_window, sampled_at);
+
+--
 -- Name: rank_samples rank_samples_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -451,6 +471,18 @@ CREATE INDEX items_newest ON public.items USING btree (tenant_id, item_type, id 
 CREATE INDEX items_searchable ON public.items USING gin (searchable public.gin_trgm_ops);
 
 --
+-- Name: rank_history_age; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX rank_history_age ON public.rank_history USING btree (hourly, sampled_at);
+
+--
+-- Name: votes_comments; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX votes_comments ON public.votes USING btree (board_id, item_id, seq DESC) WHERE (comment <> ''::text);
+
+--
 -- Name: vote_events_other_pkey; Type: INDEX ATTACH; Schema: public; Owner: -
 --
 
@@ -504,6 +536,13 @@ ALTER TABLE ONLY public.boards
 
 ALTER TABLE ONLY public.items
     ADD CONSTRAINT items_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+--
+-- Name: rank_history rank_history_board_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.rank_history
+    ADD CONSTRAINT rank_history_board_id_fkey FOREIGN KEY (board_id) REFERENCES public.boards(id);
 
 --
 -- Name: rank_samples rank_samples_board_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -

@@ -7,7 +7,8 @@ and the only one that knows redis-py. One `LiveStore` serves all shards of an in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Any, Final, NamedTuple, Self
 
@@ -33,6 +34,9 @@ from storage.types import Board, BoardItem, Changed, ItemType, Position, Query, 
 
 READ_TIMEOUT: Final = 5.0
 """Seconds without an answer after which the live store counts as away."""
+
+VIEWERS_FOR: Final = 15_000
+"""Milliseconds for which a server's word on its viewers is good."""
 
 _SCAN_COUNT: Final = 5000
 _FIRST: Final = slice(12, 20)
@@ -238,6 +242,29 @@ class LiveStore:
                 found = await batch.execute()
         return [{int(item): _ballot(text) for item, text in held.items()} for held in found]
 
+    async def share_viewers(self, shard: int, server: str, counts: Mapping[int, int], now: int) -> dict[int, int]:
+        """Tells the other servers how many watch each board of a shard here; answers how many do on all of them."""
+        name = f"{self.tag(shard)}:w"
+        with _translated():
+            async with self._redis.pipeline(transaction=False) as batch:
+                if counts:
+                    batch.hset(name, server, scripts.pack((now, dict(counts))))
+                    batch.expire(name, 3 * VIEWERS_FOR // 1000)
+                else:
+                    batch.hdel(name, server)
+                batch.hgetall(name)
+                *_, found = await batch.execute()
+        told = {who: scripts.decode_viewers(packed) for who, packed in found.items()}
+        gone = [who for who, (at, _) in told.items() if at <= now - VIEWERS_FOR]
+        if gone:
+            with _translated():
+                await self._redis.hdel(name, *gone)
+        everywhere: Counter[int] = Counter()
+        for who, (_, viewers) in told.items():
+            if who not in gone:
+                everywhere.update(viewers)
+        return dict(everywhere)
+
     async def changes(self, shards: Iterable[int]) -> AsyncIterator[Changed | None]:
         """What boards change, as it happens. None first and after every gap: versions are unknown then.
 
@@ -255,9 +282,8 @@ class LiveStore:
                             if confirmed >= len(channels):
                                 yield None
                         elif message["type"] == "message":
-                            epoch, seq, flat = scripts.decode_changed(message["data"])
-                            versions = dict(zip(flat[::2], flat[1::2], strict=True))
-                            yield Changed(channels[message["channel"]], epoch, seq, versions)
+                            epoch, seq, versions, events = scripts.decode_changed(message["data"])
+                            yield Changed(channels[message["channel"]], epoch, seq, _pairs(versions), _pairs(events))
 
     async def _run(self, name: scripts.Name, shard: int, argument: bytes) -> Any:
         with _translated():
@@ -306,6 +332,10 @@ class ApplyPipe:
         if self._connection is None:
             raise StoreUnavailable("the live store is not connected")
         return self._connection
+
+
+def _pairs(flat: list[int]) -> dict[int, int]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _rows(flat: list[Any]) -> list[Row]:

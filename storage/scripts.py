@@ -56,7 +56,8 @@ class ReadReply(msgspec.Struct, array_like=True):
 decode_reply = msgspec.msgpack.Decoder(ApplyReply).decode
 decode_read = msgspec.msgpack.Decoder(ReadReply).decode
 decode_title = msgspec.json.Decoder(tuple[str, str | None]).decode
-decode_changed = msgspec.msgpack.Decoder(tuple[str, int, list[int]]).decode
+decode_changed = msgspec.msgpack.Decoder(tuple[str, int, list[int], list[int]]).decode
+decode_viewers = msgspec.msgpack.Decoder(tuple[int, dict[int, int]]).decode
 
 
 def window_bits(board: Board) -> int:

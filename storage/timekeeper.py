@@ -16,6 +16,7 @@ from storage.boards import Boards
 from storage.calendar import MINUTE_MS, periods_at
 from storage.errors import StorageError
 from storage.flusher import Flusher
+from storage.history import History
 from storage.live import LiveStore
 from storage.samples import DEPTH, Samples
 from storage.types import Board, Query, TopView
@@ -35,6 +36,7 @@ class Timekeeper:
         self._live = live
         self._boards = Boards(archive)
         self._samples = Samples(archive)
+        self._history = History(archive)
         self._now = now
         self._sampled: dict[int, tuple[str, int]] = {}
 
@@ -59,6 +61,7 @@ class Timekeeper:
             self._shard, now, periods_at(now), {board.number: references.get(board.number, 0) for board in boards}
         )
         await self._samples.drop(self._shard, now - 2 * HOUR)
+        await self._history.thin(self._shard, now)
 
     async def _sample(self, board: Board, now: int) -> None:
         queries = [Query(board.number, window, TopView(DEPTH)) for window in board.windows]
@@ -69,4 +72,5 @@ class Timekeeper:
         for window, ranking in zip(board.windows, rankings, strict=True):
             if ranking is not None:
                 await self._samples.add(board.number, window, now, ranking.rows)
+                await self._history.add(board.number, window, now, ranking.rows)
         self._sampled[board.number] = first.epoch, first.version

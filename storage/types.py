@@ -196,12 +196,13 @@ class Ranking(msgspec.Struct, frozen=True):
 
 
 class Changed(msgspec.Struct, frozen=True, gc=False):
-    """What the live store announces after each applied batch: boards and their new versions."""
+    """What the live store announces after each applied batch: boards, their new versions, and the number of events."""
 
     shard: int
     epoch: str
     seq: int
     versions: dict[int, int]
+    events: dict[int, int]
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):

@@ -61,7 +61,7 @@ for i = 1, #boards_in, 5 do
   local number = boards_in[i]
   local bits = boards_in[i + 4]
   local board = {
-    number = number, changeable = boards_in[i + 1], state = load_board(number), items = {}, touched = {},
+    number = number, changeable = boards_in[i + 1], state = load_board(number), items = {}, touched = {}, events = 0,
     open = now >= boards_in[i + 2] and (boards_in[i + 3] == 0 or now < boards_in[i + 3]), windows = {},
   }
   for window, bit in pairs(WINDOW_BITS) do
@@ -197,6 +197,7 @@ local function settle(status, agent, item, value, weight, comment, previous, pre
   if value == false then value = nil; weight = previous_weight end
   local points = (value or 0) * weight - (previous or 0) * previous_weight
   seq = seq + 1
+  board.events = board.events + 1
   room = room - 1
   if status ~= RETRACTED and agent.limit >= 0 then
     agent.used = agent.used + 1
@@ -289,9 +290,11 @@ local function write_window(board, window)
   if #drop > 0 then redis.call('ZREM', zset, unpack(drop)) end
 end
 
-local versions = {}
+local versions, events = {}, {}
 for _, board in ipairs(boards) do
   if #board.touched > 0 then
+    events[#events + 1] = board.number
+    events[#events + 1] = board.events
     local counts = {}
     for _, item in ipairs(board.touched) do
       counts[#counts + 1] = item.id
@@ -322,7 +325,7 @@ if seq > before then
 end
 redis.call('HSET', meta_key, 'seq', string.format('%.0f', seq), 'clock', string.format('%.0f', now),
   'periods', cmsgpack.pack(periods))
-announce(epoch, seq, versions)
+announce(epoch, seq, versions, events)
 
 local reply = cmsgpack.pack({ 'ok', epoch, before, versions, results })
 redis.call('SET', sent_key, string.format('%016.0f', batch) .. reply, 'EX', 3600)

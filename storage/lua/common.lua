@@ -15,6 +15,7 @@
 --   <prefix>:q:<day>     hash    agent -> votes used that day
 --   <prefix>:t:<tenant>  hash    <item type>:<item id> -> JSON [title, artist]
 --   <prefix>:r:<sender>  string  number and reply of a sender's latest batch
+--   <prefix>:w           hash    server -> msgpack [ms, {board: viewers}], for the servers alone: who watches where
 --
 -- Scores are negated so that a plain ascending range gives score descending, then item id ascending.
 
@@ -128,9 +129,10 @@ local function bump(board, state, versions)
   versions[#versions + 1] = state.version
 end
 
--- Tells every server which boards are at which version. versions: {board, version, board, version ...}
-local function announce(epoch, seq, versions)
+-- Tells every server which boards are at which version, and by how many events.
+-- versions: {board, version, board, version ...}; events likewise, nil where there were none
+local function announce(epoch, seq, versions, events)
   if epoch and #versions > 0 then
-    redis.call('PUBLISH', key('changed'), cmsgpack.pack({ epoch, seq, versions }))
+    redis.call('PUBLISH', key('changed'), cmsgpack.pack({ epoch, seq, versions, events or {} }))
   end
 end
