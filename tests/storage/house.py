@@ -132,3 +132,32 @@ def votes_of_all(house: House, board: Board, values: Sequence[int]) -> list[Vote
     """Every agent on every song, the values in turn."""
     pairs = [(agent, item) for agent in house.agents for item in SONGS]
     return [house.vote(agent, item, values[n % len(values)], board) for n, (agent, item) in enumerate(pairs)]
+
+
+async def audit(house: House, events: int) -> None:
+    """Asserts that the archive has so many events, each once, and that all else in it follows from them."""
+    kept = await house.fetch("select * from vote_events where shard = $1 order by seq", house.shard)
+    assert [row[1] for row in kept] == list(range(1, events + 1))
+    ballots: dict[tuple[int, int, int], tuple[Any, ...]] = {}
+    counts: dict[tuple[int, int], list[int]] = {}
+    for _, seq, at, board, item, agent, weight, points, value, previous, comment in kept:
+        place = agent, board, item
+        assert previous == (ballots[place][0] if place in ballots else None)
+        if value is None:
+            del ballots[place]
+        else:
+            ballots[place] = value, weight, seq, at, comment
+        counted = counts.setdefault((board, item), [0, 0, 0])
+        counted[0] += ((value or 0) > 0) - ((previous or 0) > 0)
+        counted[1] += ((value or 0) < 0) - ((previous or 0) < 0)
+        counted[2] += points
+    votes = await house.fetch(
+        "select agent_id, board_id, item_id, value, weight, seq, voted_at, comment from votes order by seq"
+    )
+    assert {(row[0], row[1], row[2]): row[3:] for row in votes} == ballots
+    standings = await house.fetch("select board_id, item_id, up_votes, down_votes, points, score from board_items")
+    assert all(row[5] * 100 == row[4] for row in standings)
+    found = {(board, item): [*rest] for board, item, *rest, _ in standings}
+    assert found == {place: [0, 0, 0] for place in found} | counts
+    positions = await house.fetch("select epoch, seq from flush_positions where shard = $1", house.shard)
+    assert positions == [(house.known.epoch, events)]

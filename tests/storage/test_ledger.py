@@ -1,0 +1,119 @@
+"""The archive's side of the log: position and events move together, partitions are there when they are needed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from storage.errors import StaleStore
+from storage.ledger import Flushed, Ledger, Overtaken
+from storage.live import LogEntry
+from tests.storage.house import House, audit
+from tests.storage.shard import DAY, NOON
+
+PARTITIONS = """
+select c.relname, pg_get_expr(c.relpartbound, c.oid) from pg_inherits i join pg_class c on c.oid = i.inhrelid
+where i.inhparent = 'vote_events'::regclass order by c.relname
+"""
+
+
+def at(*date: int) -> int:
+    return int(datetime(*date, tzinfo=UTC).timestamp() * 1000)  # type: ignore[arg-type,misc]  # year, month, day
+
+
+async def logged(house: House) -> list[LogEntry]:
+    return await house.live.log_after(house.shard, 0, 100, 0.001)
+
+
+async def test_a_position_that_moved_changes_nothing(house: House) -> None:
+    ledger = Ledger(house.archive)
+    here = house.known.epoch
+    await house.cast(house.vote("ann", "aria", 1), house.vote("bob", "aria", 1))
+    entries = await logged(house)
+    await ledger.append(house.shard, Flushed(here, 0), entries)
+    with pytest.raises(Overtaken):
+        await ledger.append(house.shard, Flushed(here, 0), entries)
+    await house.cast(house.vote("cyd", "aria", 1))
+    with pytest.raises(Overtaken):
+        await ledger.append(house.shard, Flushed("another", 2), (await logged(house))[1:])
+    await audit(house, 2)
+
+
+async def test_a_hole_in_the_log_is_not_passed_over(house: House) -> None:
+    ledger = Ledger(house.archive)
+    for agent in ("ann", "bob", "cyd"):
+        await house.cast(house.vote(agent, "aria", 1))
+    first, second, third = await logged(house)
+    here = Flushed(house.known.epoch, 0)
+    for wrong in ([second], [first, third], [first, first], [first, second, second]):
+        with pytest.raises(StaleStore, match="the log of shard 0 goes on at"):
+            await ledger.append(house.shard, here, wrong)
+    await audit(house, 0)
+    await ledger.append(house.shard, here, [first, second, third])
+    await audit(house, 3)
+
+
+async def test_a_new_shard_is_at_nothing(house: House) -> None:
+    ledger = Ledger(house.archive)
+    assert await ledger.flushed(3) == Flushed("", 0)
+    assert await ledger.last_event_at(3) == 0
+
+
+async def test_a_new_epoch_begins_where_the_archive_is_or_later(house: House) -> None:
+    ledger = Ledger(house.archive)
+    assert [await ledger.begin_epoch(3, epoch, seq) for epoch, seq in (("a", 5), ("b", 3), ("c", 7))] == [5, 5, 7]
+    assert await ledger.flushed(3) == Flushed("c", 7)
+
+
+async def test_the_last_event_has_a_moment(house: House) -> None:
+    house.now = NOON + 5
+    await house.cast(house.vote("ann", "aria", 1))
+    await house.flush()
+    assert await Ledger(house.archive).last_event_at(house.shard) == NOON + 5
+
+
+@pytest.mark.parametrize(
+    ("now", "months"),
+    [
+        (at(2027, 11, 30), ["2027_11", "2027_12"]),
+        (at(2027, 12, 31) + DAY - 1, ["2027_12", "2028_01"]),
+        (at(2028, 1, 31), ["2028_01", "2028_02"]),
+    ],
+)
+async def test_partitions_are_made_for_this_month_and_the_next(house: House, now: int, months: list[str]) -> None:
+    ledger = Ledger(house.archive)
+    before = await house.fetch(PARTITIONS)
+    for _ in range(2):
+        await ledger.ensure_partitions(now)
+        made = [row for row in await house.fetch(PARTITIONS) if row not in before]
+        assert [name for name, _ in made] == [f"vote_events_{month}" for month in months]
+    first, second = (bounds for _, bounds in made)
+    assert first.partition(" TO ")[2].strip("()") == second.partition(" TO ")[0].partition("(")[2].strip("()")
+
+
+async def test_events_are_found_in_the_partition_of_their_month(house: House) -> None:
+    ledger = Ledger(house.archive)
+    for house.now in (at(2027, 12, 31) + DAY - 1, at(2028, 1, 1)):
+        await ledger.ensure_partitions(house.now)
+    for agent, house.now in (("ann", at(2027, 12, 31) + DAY - 1), ("bob", at(2028, 1, 1))):
+        await house.cast(house.vote(agent, "aria", 1))
+    await house.flush()
+    await audit(house, 2)
+    rows = await house.fetch("select seq, tableoid::regclass::text from vote_events order by seq")
+    assert rows == [(1, "vote_events_2027_12"), (2, "vote_events_2028_01")]
+
+
+async def test_a_month_that_has_strays_stays_where_they_are(house: House) -> None:
+    """A clock far ahead had its events put aside; a partition of its own would now be refused."""
+    ledger = Ledger(house.archive)
+    house.now = at(2028, 3, 15)
+    await house.cast(house.vote("ann", "aria", 1))
+    await house.flush()
+    await ledger.ensure_partitions(at(2028, 3, 1))
+    house.now = at(2028, 4, 2)
+    await house.cast(house.vote("bob", "aria", 1))
+    await house.flush()
+    rows = await house.fetch("select seq, tableoid::regclass::text from vote_events order by seq")
+    assert rows == [(1, "vote_events_other"), (2, "vote_events_2028_04")]
+    await audit(house, 2)
