@@ -35,6 +35,7 @@ STOP_WITHIN: Final = 8
 BACKLOG: Final = 4096
 SOCKET_VARIABLE: Final = "PLAUDIT_WORKER_SOCKET"
 PARENT_VARIABLE: Final = "PLAUDIT_WORKER_PARENT"
+READY_VARIABLE: Final = "PLAUDIT_WORKER_READY"
 
 _RESTART: Final = 1.0
 
@@ -60,7 +61,7 @@ async def serve(settings: Settings, *, with_demo: bool) -> None:
 
 
 async def serve_one(
-    services: Services, listener: socket.socket, stop: asyncio.Event, ready: Callable[[], None]
+    services: Services, listener: socket.socket, stop: asyncio.Event, ready: Callable[[], object]
 ) -> None:
     """One server process on a socket that listens, until `stop` is set."""
     config = uvicorn.Config(
@@ -176,22 +177,45 @@ async def _serve_workers(
     if with_demo:
         async with Services.open(settings, *stores) as services:
             agent_key = await _load_demo(services, tenant)
-    read_end, write_end = os.pipe()
-    os.set_inheritable(read_end, True)
-    os.set_inheritable(listener.fileno(), True)
-    environ = {
-        **worker_environment(settings, stores),
-        SOCKET_VARIABLE: str(listener.fileno()),
-        PARENT_VARIABLE: str(read_end),
-    }
+    alive, parent = os.pipe()
+    told, ready = os.pipe()
+    descriptors = listener.fileno(), alive, ready
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, True)
+    names = SOCKET_VARIABLE, PARENT_VARIABLE, READY_VARIABLE
+    environ = worker_environment(settings, stores) | dict(zip(names, map(str, descriptors), strict=True))
     try:
         async with asyncio.TaskGroup() as group:
             for number in range(settings.workers):
-                group.create_task(_keep_worker(number, environ, (listener.fileno(), read_end), stop))
-            _say_ready(settings, listener.getsockname()[1], admin_key, agent_key)
+                group.create_task(_keep_worker(number, environ, descriptors, stop))
+            if await _heard_of(settings.workers, told, stop):
+                _say_ready(settings, listener.getsockname()[1], admin_key, agent_key)
     finally:
-        os.close(read_end)
-        os.close(write_end)
+        for descriptor in (alive, parent, told, ready):
+            os.close(descriptor)
+
+
+async def _heard_of(workers: int, pipe: int, stop: asyncio.Event) -> bool:
+    """Waits until so many workers serve, each of which writes a byte; answers False where it was stopped before."""
+    loop = asyncio.get_running_loop()
+    everyone = asyncio.Event()
+    heard = 0
+
+    def read() -> None:
+        nonlocal heard
+        heard += len(os.read(pipe, workers))
+        if heard >= workers:
+            everyone.set()
+
+    loop.add_reader(pipe, read)
+    waiting = [asyncio.create_task(event.wait()) for event in (everyone, stop)]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        loop.remove_reader(pipe)
+        for task in waiting:
+            task.cancel()
+    return everyone.is_set()
 
 
 async def _keep_worker(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from functools import partial
 
 import uvloop
 
 from app.logs import configure
-from app.serve import PARENT_VARIABLE, SOCKET_VARIABLE, serve_one, stop_signals
+from app.serve import PARENT_VARIABLE, READY_VARIABLE, SOCKET_VARIABLE, serve_one, stop_signals
 from app.services import Services
 from app.settings import Settings
 
@@ -24,7 +25,7 @@ async def work() -> None:
     _follow_parent(int(os.environ[PARENT_VARIABLE]), stop)
     listener = socket.socket(fileno=int(os.environ[SOCKET_VARIABLE]))
     async with Services.open(settings, settings.redis_url, settings.database_url) as services:
-        await serve_one(services, listener, stop, lambda: None)
+        await serve_one(services, listener, stop, partial(os.write, int(os.environ[READY_VARIABLE]), b"."))
 
 
 def _follow_parent(pipe: int, stop: asyncio.Event) -> None:
