@@ -1,0 +1,275 @@
+"""A live store that lost something: filled again from the archive, equal to what it was, or with a loud word."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from storage.archive import Archive
+from storage.boards import Boards, NewBoard
+from storage.catalogue import Catalogue
+from storage.errors import StoreUnavailable
+from storage.ledger import Ledger
+from storage.live import LiveStore
+from storage.types import Known, Row, Status, Window
+from storage.verify import verify_shard
+from tests.storage.house import AGENTS, House, audit, song, votes_of_all
+from tests.storage.shard import DAY, HOUR, MINUTE, NOON
+
+
+async def vote_for_weeks(house: House) -> None:
+    """Votes of every age: some outside each window, some changed, some retracted; all in the archive."""
+    ages = [40 * DAY, 12 * DAY, 8 * DAY, 2 * DAY, 13 * HOUR, 7 * HOUR + 17 * MINUTE, 3 * MINUTE, 0]
+    await Ledger(house.archive).ensure_partitions(NOON - 40 * DAY)
+    for n, age in enumerate(ages):
+        house.now = NOON - age
+        votes = [*votes_of_all(house, house.contest, range(n, 13)), *votes_of_all(house, house.songs, [1, -1])]
+        await house.cast(*votes[n::8], house.vote("dee", "elegy", n, house.contest))
+    await house.cast(house.vote("dee", "elegy", None, house.contest), house.vote("ann", "aria", None, house.contest))
+    await house.flush()
+
+
+Rankings = dict[tuple[str, Window], list[Row]]
+
+
+def same(before: Rankings, after: Rankings) -> bool:
+    """Whether rankings are equal, but for a hundredth where scores decay: sums of doubles depend on their order."""
+    for (_, window), rows in before.items():
+        others = {row.item: row for row in after.get((_, window), [])}
+        if window != "trending":
+            assert list(others.values()) == rows
+        assert others.keys() == {row.item for row in rows}
+        assert all(abs(others[row.item].points - row.points) <= 1 for row in rows)
+    return before.keys() == after.keys()
+
+
+async def quotas(house: House) -> list[int]:
+    return [await house.live.quota_used(house.shard, NOON // DAY, agent) for agent in house.agents.values()]
+
+
+async def assert_verified(house: House) -> None:
+    reports = await verify_shard(house.live, house.archive, house.shard)
+    assert len(reports) == 3
+    for report in reports:
+        assert report.differences == ()
+        assert report.events_digest == report.archive_digest == report.live_digest
+
+
+class Snapshot:
+    """Every key of a shard as it was, to be put back: an append-only file that lacks its end."""
+
+    def __init__(self, live: LiveStore, shard: int) -> None:
+        self._live = live
+        self._shard = shard
+        self._keys: dict[bytes, bytes] = {}
+
+    async def take(self) -> None:
+        redis: Any = self._live._redis
+        async for key in redis.scan_iter(match=f"{self._live.tag(self._shard)}:*"):
+            self._keys[key] = await redis.dump(key)
+
+    async def put_back(self) -> None:
+        await self._live.clear(self._shard)
+        for key, content in self._keys.items():
+            await self._live._redis.restore(key, 0, content)
+
+
+async def test_an_empty_store_is_filled_with_what_it_had(house: House) -> None:
+    await vote_for_weeks(house)
+    before = await house.rankings(), await house.ballots(), await quotas(house)
+    assert any(row.points for row in before[0]["contest", "trending"])
+    assert all(row.points == 0 for row in before[0]["contest", "week"])
+    assert all(before[2])
+    seq = (await house.live.position(house.shard)).seq
+    await assert_verified(house)
+
+    await house.live.clear(house.shard)
+    told: list[tuple[str, int]] = []
+    known = await house.recovery.rebuild(house.shard, lambda what, count: told.append((what, count)))
+    assert known.floor == seq
+    assert known.epoch != house.known.epoch
+    assert same(before[0], await house.rankings())
+    assert (await house.ballots(), await quotas(house)) == before[1:]
+    assert ("items", 12) in told
+    assert ("ballots", sum(len(held) for board in before[1] for held in board)) in told
+    await assert_verified(house)
+
+    house.known = known
+    (outcome,) = await house.cast(house.vote("ann", "aria", 3, house.contest))
+    assert (outcome.status, outcome.seq) == (Status.APPLIED, seq + 1)
+    await house.flush()
+    await assert_verified(house)
+    await audit(house, seq + 1)
+
+
+async def test_a_store_that_is_whole_is_left_as_it_is(house: House) -> None:
+    await house.cast(house.vote("ann", "aria", 1))
+    for known in (None, house.known, Known("of another time", 10**6)):
+        assert await house.recovery.ensure(house.shard, known) == Known(house.known.epoch, 1)
+    assert await house.recovery.rebuild(house.shard, lambda what, count: None) == Known(house.known.epoch, 1)
+    await house.flush()
+    await assert_verified(house)
+
+
+async def test_servers_that_start_at_once_fill_it_once(house: House) -> None:
+    await house.cast(house.vote("ann", "aria", 1))
+    await house.flush()
+    await house.live.clear(house.shard)
+    found = await asyncio.gather(*(house.recovery.ensure(house.shard, known) for known in (None, house.known, None)))
+    assert len(set(found)) == 1
+    await assert_verified(house)
+
+
+async def test_a_rebuild_that_is_killed_anywhere_starts_over(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    await vote_for_weeks(house)
+    for n, step in enumerate(["hold", "clear", "begin", "load", "open"] * 2):
+        # The store has an event that the archive lacks, and lacks one that a server has seen.
+        await house.cast(house.vote("bob", "aria", 1 + n, house.contest))
+        before = await house.rankings(), await house.ballots()
+        known = house.known._replace(floor=(await house.live.position(house.shard)).seq + 1)
+        with capture_logs() as logs:
+            with monkeypatch.context() as patch:
+                patch.setattr(LiveStore, step, killed(getattr(LiveStore, step), done=n >= 5))
+                with pytest.raises(StoreUnavailable, match="killed here"):
+                    await house.recovery.ensure(house.shard, known)
+            house.known = await house.recovery.ensure(house.shard, known)
+        assert [line["lost"] for line in logs if "lost" in line] == [1]
+        assert house.known.floor == known.floor
+        assert house.known.epoch != known.epoch
+        assert same(before[0], await house.rankings())
+        assert await house.ballots() == before[1]
+        await assert_verified(house)
+
+
+def killed(step: Any, *, done: bool) -> Any:
+    """A step of a rebuild that ends the process, when it is done or before it begins."""
+
+    async def kill(self: LiveStore, *arguments: Any) -> None:
+        if done:
+            await step(self, *arguments)
+        raise StoreUnavailable("killed here")
+
+    return kill
+
+
+async def test_an_older_state_is_filled_up_from_an_archive_that_is_ahead(house: House) -> None:
+    snapshot = Snapshot(house.live, house.shard)
+    await house.cast(*votes_of_all(house, house.songs, [1, -1]))
+    await snapshot.take()
+    await house.cast(*votes_of_all(house, house.contest, [5, 7, 12]))
+    await house.flush()
+    before = await house.rankings(), await house.ballots()
+    await snapshot.put_back()
+    assert (await house.live.position(house.shard)).seq == 24
+    with capture_logs() as logs:
+        known = await house.recovery.ensure(house.shard)
+    assert not any("lost" in line for line in logs)
+    assert known.floor == 48
+    assert known.epoch != house.known.epoch
+    assert (await house.rankings(), await house.ballots()) == before
+    await assert_verified(house)
+
+
+async def test_votes_that_neither_store_has_are_counted_loudly(house: House) -> None:
+    snapshot = Snapshot(house.live, house.shard)
+    await house.cast(house.vote("ann", "aria", 1))
+    await house.flush()
+    await house.cast(house.vote("bob", "aria", 1))
+    await snapshot.take()
+    expected = await house.rankings()
+    await house.cast(house.vote("cyd", "aria", 1), house.vote("dee", "aria", 1), house.vote("dee", "Blues", 1))
+    await snapshot.put_back()
+    with capture_logs() as logs:
+        house.known = await house.recovery.ensure(house.shard, house.known._replace(floor=5))
+    # What its log still had came into the archive first.
+    assert [row[0] for row in await house.fetch("select seq from vote_events order by seq")] == [1, 2]
+    (loss,) = [line for line in logs if line["log_level"] == "error"]
+    assert (loss["event"], loss["lost"]) == ("acknowledged votes are lost: neither store has them", 3)
+    assert house.known.floor == 5
+    assert await house.rankings() == expected
+    # Their numbers are not given out again.
+    (outcome,) = await house.cast(house.vote("cyd", "aria", 1))
+    assert outcome.seq == 6
+    await house.flush()
+    await assert_verified(house)
+
+
+async def test_an_empty_store_that_lost_votes_says_so_too(house: House) -> None:
+    await house.cast(house.vote("ann", "aria", 1))
+    await house.live.clear(house.shard)
+    with capture_logs() as logs:
+        assert (await house.recovery.ensure(house.shard, house.known._replace(floor=1))).floor == 1
+    assert [line["lost"] for line in logs if line["log_level"] == "error"] == [1]
+
+
+async def test_a_state_that_was_given_up_does_not_come_back(house: House) -> None:
+    """A replica that was left behind is promoted: its events were numbered again since."""
+    snapshot = Snapshot(house.live, house.shard)
+    await house.cast(*[house.vote(agent, "aria", 1) for agent in AGENTS])
+    await snapshot.take()
+    await house.live.clear(house.shard)
+    house.known = await house.recovery.ensure(house.shard)
+    await house.cast(house.vote("ann", "Blues", 1))
+    await house.flush()
+    await snapshot.put_back()
+    with capture_logs() as logs:
+        known = await house.recovery.ensure(house.shard, house.known._replace(floor=1))
+    assert [line["lost"] for line in logs if line["log_level"] == "error"] == [4]
+    assert known.epoch != house.known.epoch
+    assert [row.item for row in (await house.ranking(house.songs, "all")).rows if row.points] == ["Blues"]
+    await assert_verified(house)
+
+
+async def test_a_flusher_with_events_in_its_hands_does_not_carry_them_into_the_next_state(house: House) -> None:
+    await house.cast(house.vote("ann", "aria", 1))
+    after = await Ledger(house.archive).flushed(house.shard)
+    held = await house.live.log_after(house.shard, after.seq, 10, 0.001)
+    await house.live.clear(house.shard)
+    house.known = await house.recovery.ensure(house.shard)
+    await house.cast(house.vote("bob", "Blues", 1))
+    with pytest.raises(Exception, match="no longer at 0"):
+        await Ledger(house.archive).append(house.shard, after, held)
+    await house.flush()
+    await audit(house, 1)
+    await assert_verified(house)
+
+
+async def test_items_and_boards_that_the_live_store_was_not_told_of_are_added(house: House) -> None:
+    await house.cast(house.vote("ann", "aria", 1))
+    await house.flush()
+    await Catalogue(house.archive).add(house.tenant, house.songs, [song("gigue"), song("zydeco", artist=None)])
+    (board,) = await Boards(house.archive).add(house.tenant, [NewBoard("later", "Later", "song")])
+    assert await house.recovery.ensure(house.shard) == Known(house.known.epoch, 1)
+    rows = (await house.ranking(house.songs, "all")).rows
+    assert [(row.item, row.points) for row in rows[:1]] == [("aria", 100)]
+    assert {"gigue", "zydeco"} < {row.item for row in rows}
+    assert (await house.ranking(board, "all")).total == 0
+    assert await house.live.titles(house.shard, house.tenant.number, ["song:zydeco"]) == [("zydeco", None)]
+
+
+async def test_a_clock_that_went_back_over_a_rebuild_loses_no_vote_of_its_windows(house: House) -> None:
+    midnight = NOON + 12 * HOUR
+    await house.cast(house.vote("ann", "aria", 1))
+    house.now = midnight + 30 * MINUTE
+    await house.cast(house.vote("bob", "aria", 1))
+    await house.flush()
+    await house.live.clear(house.shard)
+    house.now -= HOUR
+    house.known = await house.recovery.ensure(house.shard)
+    await house.cast(house.vote("cyd", "aria", 1))
+    await house.flush()
+    for house.now in (midnight - MINUTE, midnight + MINUTE, midnight + HOUR):
+        await house.cast(house.vote("cyd", "aria", 1))
+        assert (await house.ranking(house.songs, "day")).rows[0] == Row("aria", 1, 200, 3, 0)
+        await assert_verified(house)
+
+
+async def test_an_archive_without_the_shard_gives_an_empty_store(
+    live: LiveStore, archive: Archive, house: House
+) -> None:
+    assert (await house.recovery.ensure(3)).floor == 0
+    position = await live.position(3)
+    assert (position.ready, position.seq, position.epoch) == (True, 0, (await Ledger(archive).flushed(3)).epoch)
