@@ -1,0 +1,1 @@
+"""Load tests: the benchmark harness, and scenarios for those who test their own installation."""

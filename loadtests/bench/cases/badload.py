@@ -1,0 +1,114 @@
+"""What bad load does to the others: clients that stop reading, and more votes than can be taken."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Final
+
+from loadtests.bench.cases.fanout import ITEMS, RATE, RULES, VIEWERS, WIDTH, audience, shown
+from loadtests.bench.cases.votes import AGENTS, caught_up
+from loadtests.bench.cases.votes import ITEMS as SONGS
+from loadtests.bench.child import child
+from loadtests.bench.clients.voters import VoteRun
+from loadtests.bench.figures import Case, Measurement, median
+from loadtests.bench.lab import Installation, Lab, Server
+
+_STALLED: Final = VIEWERS // 100
+_ROUNDS: Final = 3
+_SECONDS: Final = 3.0
+_NOISE: Final = 1.25
+_NOISE_MS: Final = 10.0
+_OVER: Final = 2.0
+
+
+async def stalled(lab: Lab) -> Measurement:
+    """The delays of 4,950 viewers, before and while 50 others read nothing."""
+    async with AsyncExitStack() as stack:
+        house = await stack.enter_async_context(lab.installation())
+        await house.board("stage", ITEMS, **RULES)
+        server = await stack.enter_async_context(house.serve(tick_rate=2 * RATE))
+        viewers, source = await audience(stack, house, server, ["stage"], VIEWERS - _STALLED, WIDTH)
+
+        async def rounds() -> list[float]:
+            runs = [await shown(viewers, source, server.usage(), seconds=_SECONDS, rate=RATE) for _ in range(_ROUNDS)]
+            return [run.ages.latencies.p99 for run in runs]
+
+        await shown(viewers, source, server.usage(), seconds=1.0, rate=RATE)
+        alone = await rounds()
+        await stack.enter_async_context(child("clients.stalled", port=server.port, board="stage", count=_STALLED))
+        held = server.resident()
+        # They are passed over once their buffers are full; what that costs the others is not hidden.
+        filling = await shown(viewers, source, server.usage(), seconds=_SECONDS, rate=RATE)
+        among = await rounds()
+        held = server.resident() - held
+    before, after = median(alone), median(among)
+    return Measurement(
+        figure=f"p99 {after:.0f} ms with {_STALLED} of {VIEWERS:,} stalled",
+        floor=f"{before:.0f} ms without",
+        ratio=after / before,
+        met=after <= max(before * _NOISE, before + _NOISE_MS),
+        notes=[
+            f"p99 by rounds: {_listed(alone)} without",
+            f"{filling.ages.latencies.p99:.0f} while their buffers fill, then {_listed(among)}",
+            f"{held / _STALLED / 1024:.0f} KB of the server's memory for each",
+        ],
+        values={"alone_ms": alone, "filling_ms": filling.ages.latencies.p99, "among_ms": among},
+    )
+
+
+def _listed(times: list[float]) -> str:
+    return ", ".join(f"{one:.0f}" for one in times)
+
+
+async def overload(lab: Lab) -> Measurement:
+    """Twice the votes that can be taken: what is acknowledged meanwhile, and that all of it is kept."""
+    async with AsyncExitStack() as stack:
+        house = await stack.enter_async_context(lab.installation())
+        keys = await house.agents(AGENTS)
+        await house.board("bench", SONGS)
+        server = await stack.enter_async_context(house.serve())
+        voters = await stack.enter_async_context(
+            child("clients.voters", port=server.port, keys=keys, board="bench", items=SONGS)
+        )
+        warm = await voters.call("run", VoteRun, seconds=0.5, in_flight=16)
+        full = await voters.call("run", VoteRun, seconds=2.5, in_flight=16)
+        before = server.resident()
+        loading = asyncio.create_task(voters.call("paced", VoteRun, seconds=4.0, rate=_OVER * full.rate))
+        highest = await _watched(server, loading)
+        over = await loading
+        await caught_up(house)
+        kept = await _ballots(house)
+    runs = (warm, full, over)
+    counted = sum(run.latencies.count for run in runs)
+    ratio = over.rate / full.rate
+    grown = (highest - before) / 2**20
+    return Measurement(
+        figure=f"{over.rate:,.0f} votes/s of {_OVER * full.rate:,.0f} sent, memory +{grown:.0f} MB, "
+        f"{kept:,} kept of {counted:,} acknowledged",
+        floor=f"{full.rate:,.0f} votes/s",
+        ratio=ratio,
+        met=ratio >= 1 / _NOISE and kept == counted and grown < 100,
+        notes=[f"refused: {over.errors or 'none'}; p99 ack {over.latencies.p99:,.0f} ms"],
+        values={"full": full.rate, "over": over.rate, "kept": kept, "grown_mb": grown},
+    )
+
+
+async def _watched(server: Server, loading: asyncio.Task[VoteRun]) -> int:
+    """The most memory that the server held while the load ran."""
+    highest = 0
+    while not loading.done():
+        highest = max(highest, server.resident())
+        await asyncio.wait([loading], timeout=0.05)
+    return highest
+
+
+async def _ballots(house: Installation) -> int:
+    async with house.archive.connection() as connection:
+        return int(await connection.fetchval("select count(*) from votes"))
+
+
+CASES: Final = (
+    Case("stalled", "1 % of 5,000 viewers stop reading", "p99 of the rest unchanged", stalled),
+    Case("overload", "twice the votes that can be taken", "acks at the full rate; memory flat; none lost", overload),
+)
