@@ -59,8 +59,8 @@ class PlauditClient:
     Votes that the server will not have for now (`overloaded`, `too_fast`) are sent again when it says, unless
     `resend` is false: then those errors are raised like any other.
 
-    `on_connection` is called with True for every connection that is made and with False when it is lost.
-    `jitter` gives numbers in [0, 1).
+    `on_connection` is called with True for every connection that is made and with False when it is lost, not when
+    the client is left. `jitter` gives numbers in [0, 1).
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class PlauditClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._on_connection = None
         await self._link.close()
 
     # What a caller does

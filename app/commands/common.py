@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ import click
 import uvloop
 
 from app.logs import configure
+from app.serve import stop_signals
 from app.settings import Settings, SettingsError
 from app.stores import open_stores
 from storage.archive import Archive
@@ -36,6 +38,19 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return uvloop.run(work())
     except StorageError as error:
         raise click.ClickException(str(error)) from None
+
+
+async def until_stopped(work: Coroutine[Any, Any, T]) -> T | None:
+    """Runs to the end, or until SIGINT or SIGTERM cancels the work, whose tidying up is waited for: None then."""
+    stop = stop_signals()
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    await asyncio.wait([working])
+    return None
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from typing import Final
 
 from app.tenants import ADMIN_KEY_FILE, kept_secret
 
-_COMMAND: Final = (sys.executable, "-c", "from app.cli import main; main()")
+_COMMAND: Final = (sys.executable, "-c", "from app.cli import main; main(prog_name='plaudit')")
 ROOT: Final = Path(__file__).parent.parent.parent
 STARTS_WITHIN: Final = 60.0
 STOPS_WITHIN: Final = 30.0

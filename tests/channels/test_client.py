@@ -339,7 +339,7 @@ async def test_the_connection_is_told_of() -> None:
             assert await client.ping() == 1
             assert await client.ping() == 2
         assert not client.connected
-    assert told == [True, False, True, False]
+    assert told == [True, False, True]
 
 
 async def test_a_server_that_is_about_to_start_is_waited_for() -> None:
