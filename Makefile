@@ -35,7 +35,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 lock: $(VENV)/dev.stamp ## Renews requirements/ from pyproject.toml (UPGRADE=1 takes newer versions)
 	$(LOCK) $(if $(UPGRADE),--upgrade) --output-file requirements/run.txt pyproject.toml
-	$(LOCK) $(if $(UPGRADE),--upgrade) --group dev --constraint requirements/run.txt \
+	$(LOCK) $(if $(UPGRADE),--upgrade) --group dev --extra mcp --constraint requirements/run.txt \
 		--output-file requirements/dev.txt pyproject.toml
 
 clean: ## Removes the virtual environment and caches, not the data in .plaudit
