@@ -11,6 +11,7 @@ from typing import Final
 
 from app.admin import Admin, AdminError, Issued
 from app.crowd import Act, Crowd, Stage
+from app.tasks import Supervisor
 from channels.client import PlauditClient, PlauditError
 
 BOARDS: Final = ("songs", "tools")
@@ -53,6 +54,22 @@ async def simulate(
             _connected(url, [key.api_key for key in keys.values()]) as clients,
         ):
             return await _Simulation(crowd, clients, on_act).run(rate, seconds)
+
+
+@asynccontextmanager
+async def lively(url: str, admin_key: str) -> AsyncIterator[None]:
+    """Simulates gently for as long as it is entered. A simulation that fails is begun again, after a while."""
+
+    async def live() -> None:
+        await simulate(url, admin_key)
+
+    # A supervisor of its own: a server whose demo fails is ready all the same.
+    supervisor = Supervisor()
+    supervisor.start("simulation", live)
+    try:
+        yield
+    finally:
+        await supervisor.stop()
 
 
 async def _stages(admin: Admin, wanted: Sequence[str]) -> list[Stage]:

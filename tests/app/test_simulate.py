@@ -9,7 +9,8 @@ import pytest_asyncio
 
 from app.admin import Admin
 from app.demo import load_demo
-from app.simulate import simulate
+from app.simulate import lively, simulate
+from channels.client import PlauditClient
 from channels.errors import PlauditError
 from tests.app.running import Installation, Running, install, running
 
@@ -74,6 +75,17 @@ async def test_ballots_of_an_earlier_run_do_no_harm(installation: Installation) 
             )
         assert set(outcomes) <= {"applied", "retracted", "unchanged", "already_voted"}
         assert outcomes["retracted"] >= 4
+
+
+async def test_a_demo_lives_while_it_is_served_and_leaves_nobody_behind(installation: Installation) -> None:
+    async with running(installation) as server, PlauditClient(server.url) as viewer:
+        await furnish(server, installation)
+        async with asyncio.timeout(30), lively(server.url, installation.admin_key):
+            async for board in viewer.watch("songs", top=1):
+                if board.entries[0].score:
+                    break
+            assert server.services.gateway.agents > 0
+        assert server.services.gateway.agents == 0
 
 
 async def test_what_can_not_be_voted_on_is_an_error(installation: Installation) -> None:
