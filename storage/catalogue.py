@@ -108,7 +108,7 @@ class Catalogue:
     async def search(self, tenant: int, kind: ItemType, q: str | None, limit: int, offset: int) -> Page:
         """Songs or tools, newest first; with a text those that resemble it, forgiving typing errors."""
         listing = self._queries.list_songs if kind == "song" else self._queries.list_tools
-        pattern = None if q is None else f"%{_literal(q.lower())}%"
+        pattern = None if q is None else f"%{_literal(q)}%"
         async with self._archive.connection() as connection:
             rows = [
                 row

@@ -115,13 +115,16 @@ class Directory:
     async def add_admin_key(self, tenant: Tenant, secret: str, *, from_settings: bool = False) -> list[bytes]:
         """Lets a key administer the tenant.
 
-        One that comes from the settings replaces earlier such ones, whose hashes are answered.
+        One that comes from the settings replaces earlier such ones, whose hashes are answered. Raises Exists for
+        a key that is somebody else's.
         """
         digest = hash_secret(secret)
         async with self._archive.transaction() as connection:
-            await self._queries.add_key(
+            key = await self._queries.add_key(
                 connection, tenant=tenant.number, agent=None, hash=digest, from_settings=from_settings
             )
+            if key is None:
+                raise Exists("this key is in use already, by an agent or by another tenant")
             if not from_settings:
                 return []
             ended = [

@@ -52,7 +52,9 @@ class Timekeeper:
                 log.warning("time of a shard was not kept", shard=self._shard, error=str(error))
 
     async def tick(self, now: int) -> None:
-        """Samples the boards that changed, then moves every board on to `now`."""
+        """Samples the boards that changed, then moves every board on to `now`; nothing while they are being filled."""
+        if not (await self._live.position(self._shard)).ready:
+            return
         boards = await self._boards.of_shard(self._shard)
         for board in boards:
             await self._sample(board, now)

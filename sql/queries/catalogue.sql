@@ -21,9 +21,9 @@ select i.item_id, i.title, i.artist, i.created_at, s.platform, s.platform_url, s
        count(*) over () as total
 from items i join songs s on s.id = i.id
 where i.tenant_id = :tenant and i.item_type = 'song'
-  and (:q::text is null or lower(:q) <% i.searchable or i.searchable like :pattern)
+  and (:q::text is null or lower(:q) <% i.searchable or i.searchable like lower(:pattern))
 order by case when :q::text is null then 0 else
-         greatest(word_similarity(lower(:q), i.searchable), (i.searchable like :pattern)::int) end desc, i.id desc
+         greatest(word_similarity(lower(:q), i.searchable), (i.searchable like lower(:pattern))::int) end desc, i.id desc
 limit :limit::int offset :offset::int;
 
 -- name: list_tools(tenant, q, pattern, limit, offset)
@@ -32,9 +32,9 @@ select i.item_id, i.title, i.created_at, t.website, t.affiliate_link, t.commissi
        t.pricing, count(*) over () as total
 from items i join tools t on t.id = i.id
 where i.tenant_id = :tenant and i.item_type = 'tool'
-  and (:q::text is null or lower(:q) <% i.searchable or i.searchable like :pattern)
+  and (:q::text is null or lower(:q) <% i.searchable or i.searchable like lower(:pattern))
 order by case when :q::text is null then 0 else
-         greatest(word_similarity(lower(:q), i.searchable), (i.searchable like :pattern)::int) end desc, i.id desc
+         greatest(word_similarity(lower(:q), i.searchable), (i.searchable like lower(:pattern))::int) end desc, i.id desc
 limit :limit::int offset :offset::int;
 
 -- name: find_song(tenant, item_id)^

@@ -23,10 +23,12 @@ left join agents a on a.id = k.agent_id
 where k.hash = :hash and k.revoked_at is null;
 
 -- name: add_key(tenant, agent, hash, from_settings)$
--- A further key of an agent (of the tenant itself where agent is null); answers its id.
+-- A further key of an agent (of the tenant itself where agent is null), or one of its own again; answers its id,
+-- null where the key is somebody else's.
 insert into api_keys (tenant_id, agent_id, hash, from_settings)
 values (:tenant, :agent, :hash, :from_settings)
 on conflict (hash) do update set revoked_at = null
+where api_keys.tenant_id = excluded.tenant_id and api_keys.agent_id is not distinct from excluded.agent_id
 returning id;
 
 -- name: revoke_key(key, tenant, agent_id)^

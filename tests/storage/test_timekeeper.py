@@ -1,0 +1,190 @@
+"""What time alone does to boards: days end, trends fade, ranks of an hour ago are remembered."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from storage.history import HOURS_KEPT
+from storage.samples import Samples
+from storage.timekeeper import Timekeeper
+from storage.types import Changed, Row, Window
+from storage.verify import verify_shard
+from tests.storage.house import SONGS, House
+from tests.storage.shard import DAY, HOUR, MINUTE, NOON
+
+MIDNIGHT = NOON + 12 * HOUR
+"""At the end of a Tuesday in June."""
+
+
+@pytest.fixture
+def keeper(house: House) -> Timekeeper:
+    return Timekeeper(house.flusher(), house.live, house.archive, lambda: house.now)
+
+
+async def version(house: House) -> int:
+    return (await house.ranking(house.songs, "all")).version
+
+
+async def points(house: House, window: Window) -> dict[str, int]:
+    return {row.item: row.points for row in (await house.ranking(house.songs, window)).rows if row.points}
+
+
+async def test_midnight_empties_the_day(house: House, keeper: Timekeeper) -> None:
+    house.now = MIDNIGHT - 1
+    await house.cast(house.vote("ann", "aria", 1), house.vote("bob", "fugue", -1))
+    await keeper.tick(house.now)
+    before = await version(house)
+    assert (await house.ranking(house.songs, "day")).rows[0] == Row("aria", 1, 100, 1, 0)
+
+    await keeper.tick(MIDNIGHT)
+    assert await version(house) == before + 1
+    day = await house.ranking(house.songs, "day")
+    counts = {"aria": (1, 0), "fugue": (0, 1)}
+    # An item without a vote is ranked; counts are those of all time.
+    assert day.rows == [Row(item, 1, 0, *counts.get(item, (0, 0))) for item in sorted(SONGS)]
+    assert day.total == len(SONGS)
+    for window in ("all", "week", "month"):
+        assert await points(house, window) == {"aria": 100, "fugue": -100}
+
+
+async def test_weeks_end_on_sundays_and_months_on_their_last_day(house: House, keeper: Timekeeper) -> None:
+    await house.cast(house.vote("ann", "aria", 1))
+    await house.flush()
+    windows: tuple[Window, ...] = ("day", "week", "month")
+    left = {}
+    for nights in (0, 1, 5, 6, 14, 15):
+        await keeper.tick(MIDNIGHT + (nights - 1) * DAY)
+        left[nights] = {window for window in windows if await points(house, window)}
+        assert [report.differences for report in await verify_shard(house.live, house.archive, house.shard)] == [()] * 3
+    assert left == {
+        0: {"day", "week", "month"},
+        1: {"week", "month"},
+        5: {"week", "month"},
+        6: {"month"},
+        14: {"month"},
+        15: set(),
+    }
+    assert await points(house, "all") == {"aria": 100}
+
+
+async def test_a_vote_from_a_slower_clock_belongs_to_the_new_day(house: House, keeper: Timekeeper) -> None:
+    """Two servers' clocks differ by a second at midnight: no day has a vote that its events lack."""
+    await keeper.tick(MIDNIGHT)
+    house.now = MIDNIGHT - 1000
+    await house.cast(house.vote("ann", "aria", 1))
+    assert await points(house, "day") == {"aria": 100}
+    assert await house.live.quota_used(house.shard, MIDNIGHT // DAY, house.agents["ann"]) == 1
+    await house.flush()
+    assert [report.differences for report in await verify_shard(house.live, house.archive, house.shard)] == [()] * 3
+
+
+async def test_what_changes_is_announced_and_what_does_not_is_not(house: House, keeper: Timekeeper) -> None:
+    await house.cast(house.vote("ann", "aria", 1))
+    heard: asyncio.Queue[Changed | None] = asyncio.Queue()
+
+    async def listen() -> None:
+        async for message in house.live.changes([house.shard]):
+            heard.put_nowait(message)
+
+    listening = asyncio.create_task(listen())
+    try:
+        async with asyncio.timeout(10):
+            assert await heard.get() is None
+            before = await version(house)
+            # The same minute: nothing. A later one: only what trends. A new day: every board that had one.
+            await keeper.tick(NOON)
+            await keeper.tick(NOON + MINUTE)
+            message = await heard.get()
+            assert message is not None
+            assert (message.shard, message.epoch, message.seq) == (house.shard, house.known.epoch, 1)
+            assert message.versions == {house.songs.number: before + 1}
+            await keeper.tick(MIDNIGHT)
+            message = await heard.get()
+            assert message is not None
+            assert message.versions.keys() >= {house.songs.number, house.contest.number}
+    finally:
+        listening.cancel()
+        await asyncio.wait({listening})
+
+
+async def test_trends_fade_by_half_in_six_hours_and_newer_votes_overtake(house: House, keeper: Timekeeper) -> None:
+    await house.cast(*[house.vote(agent, "aria", 1) for agent in house.agents])
+    house.now = NOON + 12 * HOUR
+    await house.cast(house.vote("ann", "Blues", 1), house.vote("bob", "Blues", 1), house.vote("cyd", "elegy", -1))
+    seen = []
+    for passed in (0, 6, 12, 18, 48, 60):
+        await keeper.tick(house.now + passed * HOUR)
+        seen.append(await points(house, "trending"))
+    assert seen == [
+        {"Blues": 200, "aria": 100, "elegy": -100},
+        {"Blues": 100, "aria": 50, "elegy": -50},
+        {"Blues": 50, "aria": 25, "elegy": -25},
+        {"Blues": 25, "aria": 13, "elegy": -12},
+        {"Blues": 1},
+        {},
+    ]
+    assert list(seen[0]) == ["Blues", "aria", "elegy"]
+
+
+async def test_trends_survive_the_years(house: House, keeper: Timekeeper) -> None:
+    """Doubles would overflow after a thousand half-lives: the landmark has to move."""
+    for years in range(4):
+        house.now = NOON + years * 365 * DAY
+        agent = list(house.agents)[years]
+        await house.cast(house.vote(agent, "aria", 1))
+        house.now += HOUR
+        await house.cast(house.vote(agent, "Blues", 1))
+        await keeper.tick(house.now)
+        assert await points(house, "trending") == {"Blues": 100, "aria": 89}
+
+
+async def test_movement_is_counted_from_the_sample_of_an_hour_ago(house: House, keeper: Timekeeper) -> None:
+    samples = Samples(house.archive)
+    await house.cast(house.vote("ann", "aria", 1))
+    await keeper.tick(NOON)
+    await house.cast(house.vote("ann", "Blues", 1), house.vote("bob", "Blues", 1))
+    await keeper.tick(NOON + MINUTE)
+    references = []
+    for minute in (59, 60, 61, 200):
+        await keeper.tick(NOON + minute * MINUTE)
+        ranking = await house.ranking(house.songs, "all")
+        references.append(ranking.reference)
+    assert references[:3] == [0, NOON, NOON + MINUTE]
+    assert references[3] <= NOON + 140 * MINUTE
+    await house.cast(house.vote("cyd", "aria", 1))
+    assert (await samples.ranks(house.songs.number, "all", NOON)) == {}, "two hours are enough"
+    latest = await samples.ranks(house.songs.number, "all", references[3])
+    assert (latest["Blues"], latest["aria"]) == (1, 2)
+
+
+async def test_boards_are_sampled_when_they_changed(house: House, keeper: Timekeeper) -> None:
+    count = "select sampled_at, count(*) from rank_samples where board_id = $1 group by 1 order by 1"
+    await house.cast(house.vote("ann", "aria", 1, house.contest))
+    await house.cast(house.vote("ann", "aria", None, house.contest))
+    await keeper.tick(NOON)
+    assert [windows for _, windows in await house.fetch(count, house.contest.number)] == [4]
+    await keeper.tick(NOON + MINUTE)
+    await keeper.tick(NOON + 2 * MINUTE)
+    assert len(await house.fetch(count, house.contest.number)) == 1
+    await house.cast(house.vote("ann", "aria", 1, house.contest))
+    await keeper.tick(NOON + 3 * MINUTE)
+    assert len(await house.fetch(count, house.contest.number)) == 2
+
+
+async def test_the_latest_old_sample_of_a_quiet_board_is_kept(house: House, keeper: Timekeeper) -> None:
+    await keeper.tick(NOON)
+    await keeper.tick(NOON + 5 * HOUR)
+    await keeper.tick(NOON + 10 * HOUR)
+    ranking = await house.ranking(house.contest, "all")
+    assert ranking.reference in {NOON, NOON + 5 * HOUR}
+    assert (await Samples(house.archive).ranks(house.contest.number, "all", ranking.reference)).keys() == set(SONGS)
+
+
+async def test_nothing_is_done_to_boards_that_are_being_filled(house: House, keeper: Timekeeper) -> None:
+    await house.live.hold(house.shard)
+    before = await version(house)
+    await keeper.tick(MIDNIGHT + HOURS_KEPT)
+    assert await version(house) == before
+    assert await house.fetch("select 1 from rank_samples") == []
