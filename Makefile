@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench schema lock clean
+.PHONY: help run test lint bench load schema lock clean
 
 help: ## Lists these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ lint: $(VENV)/dev.stamp ## Checks style, formatting and types
 
 bench: $(VENV)/dev.stamp ## Measures every case beside its floor, within ten minutes (CASES=a,b runs some)
 	@$(BIN)/python -m loadtests.bench $(CASES)
+
+load: $(VENV)/dev.stamp ## Runs a short load test against a server of its own (ARGS="--users 200" adds options of Locust)
+	@$(BIN)/python -m loadtests.run $(ARGS)
 
 schema: $(VENV)/dev.stamp ## Writes sql/schema.sql from the migrations
 	@$(BIN)/python -m tests.schema

@@ -1,0 +1,39 @@
+"""Garbage is garbage: else the load test would blame a server for being right."""
+
+from random import Random
+
+import pytest
+
+from channels.codec import CODECS, Codec, Invalid, NotProtocol
+from channels.frames import FrameError, FrameParser
+from loadtests.garbage import GARBAGE, Garbage, bad_messages
+
+RANDOM = Random(1)
+
+MALFORMED = ["noise", "half a message", "deep nesting", "no object", "an empty array", "an unknown type"]
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
+@pytest.mark.parametrize("name", MALFORMED)
+def test_no_messages(codec: Codec, name: str) -> None:
+    [garbage] = [garbage for garbage in GARBAGE if garbage.name == name]
+    for _ in range(20):
+        with pytest.raises(NotProtocol):
+            codec.decode(garbage.payload(codec, RANDOM))
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
+@pytest.mark.parametrize("garbage", [garbage for garbage in GARBAGE if not garbage.framed], ids=lambda g: g.name)
+def test_no_frames(codec: Codec, garbage: Garbage) -> None:
+    [event] = FrameParser().feed(garbage.payload(codec, RANDOM))
+    assert isinstance(event, FrameError)
+    assert event.code == garbage.code
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
+def test_bad_messages_are_understood(codec: Codec) -> None:
+    for bad in bad_messages("b", "i"):
+        [message] = codec.decode(codec.encode(bad.message))
+        assert message.id == 1, bad.name
+        if isinstance(message, Invalid):
+            assert bad.code == "invalid", bad.name
