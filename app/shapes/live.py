@@ -83,6 +83,13 @@ class Activity(Struct):
     ask_after_ms: int
 
 
+class BadgeQuery(Struct):
+    """Of which window, and of whom instead of the first."""
+
+    window: Window = "all"
+    item: Name | None = None
+
+
 class EventsQuery(Struct):
     """Which view of a board is wanted."""
 

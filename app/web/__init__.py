@@ -1,4 +1,4 @@
-"""The page at `/`, with its style and scripts, from files beside this module.
+"""The pages at `/` and `/boards/{slug}` and the widget, with their style and scripts, from files beside this module.
 
 There is no build step: what lies in `static/` is what a browser gets.
 """
@@ -16,12 +16,17 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from app.web import images
+
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+
+_ENTRIES: Final = {"": "boards.html", "board": "board.html", "embed.js": "embed.js"}
+"""What is served elsewhere than under `/static`, and where it lies."""
 
 _METHODS: Final = (HttpMethod.GET, HttpMethod.HEAD)
 
@@ -38,7 +43,7 @@ class _Asset(NamedTuple):
 def _assets() -> dict[str, _Asset]:
     """Everything that is served, by its path."""
     here = files(__name__)
-    found = {"": here / "index.html"} | {
+    found = {name: here / file for name, file in _ENTRIES.items()} | {
         file.name: file for file in (here / "static").iterdir() if PurePosixPath(file.name).suffix in _TYPES
     }
     return {path: _asset(file.name, file.read_bytes()) for path, file in found.items()}
@@ -66,9 +71,21 @@ def _answer(request: Request[Any, Any, Any], path: str) -> Response[bytes]:
 
 
 @route("/", http_method=_METHODS, include_in_schema=False, sync_to_thread=False)
-def page(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """The live ranking of a board."""
+def boards_page(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The boards."""
     return _answer(request, "")
+
+
+@route("/boards/{board:str}", http_method=_METHODS, include_in_schema=False, sync_to_thread=False)
+def board_page(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The live ranking of a board. Which one, and whether there is one, its script finds out."""
+    return _answer(request, "board")
+
+
+@route("/embed.js", http_method=_METHODS, include_in_schema=False, sync_to_thread=False)
+def widget(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The live ranking of a board as an element for other pages."""
+    return _answer(request, "embed.js")
 
 
 @route("/static/{name:str}", http_method=_METHODS, include_in_schema=False, sync_to_thread=False)
@@ -78,5 +95,5 @@ def static(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[byt
 
 
 def handlers() -> list[HTTPRouteHandler]:
-    """What serves the page, for the application to mount."""
-    return [page, static]
+    """What serves the pages, for the application to mount."""
+    return [boards_page, board_page, widget, static, images.badge, images.code]

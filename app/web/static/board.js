@@ -1,26 +1,82 @@
-// The page: which board, what is shown of it, and how far it can be trusted.
+// The page of one board: puts its parts together, and says how far what is shown can be trusted.
 
-import { BoardConnection } from "./connection.js";
+import "./bump.js";
+import "./item.js";
+import { Announcer } from "./announcer.js";
+import { Api, part } from "./api.js";
+import { Connection } from "./connection.js";
+import { Pulse } from "./pulse.js";
+import { make } from "./row.js";
+import { Search } from "./search.js";
 import { RankingTable } from "./table.js";
+import { windowTabs } from "./tabs.js";
+import { Voting } from "./voting.js";
 
+const WINDOWS = ["all", "day", "week", "month", "trending"];
+const MOST = 1000;
+const TOP = { page: 50, wall: 10 };
+
+const find = (id) => document.getElementById(id);
 const choice = new URLSearchParams(location.search);
-const board = choice.get("board") || "songs";
-const table = new RankingTable(document.querySelector("tbody"), document.querySelector("#row"));
-const status = document.querySelector("#status");
-const shown = document.querySelector("#shown");
-let latest = null; // when the last view came
+const board = decodeURIComponent(location.pathname.split("/").findLast(Boolean));
+const wall = choice.has("wall");
+const api = new Api(choice.get("tenant"));
 
-function show({ entries, total }) {
+let top = Math.min(MOST, Math.max(1, Number(choice.get("top")) || TOP[wall ? "wall" : "page"]));
+let shownWindow = WINDOWS.includes(choice.get("window")) ? choice.get("window") : "all";
+let rules = { slug: board, title: board, item_type: "song", windows: WINDOWS, ballot: { kind: "updown" } };
+let latest = null; // when the last view came
+let opener = null; // what had the focus when the panel was opened
+
+const connection = new Connection({
+  url: api.socket,
+  tenant: choice.get("tenant"),
+  onAgent: (welcome) => voting.speaksFor(welcome),
+  onKeyRefused: () => voting.refused(),
+});
+const table = new RankingTable(find("table"), {
+  caption: "Ranking by score, highest first",
+  onSelect: wall ? null : (entry, button) => select(entry.item, button),
+  onRow: (row, item) => voting.furnish(row, item),
+});
+const voting = new Voting({
+  connection,
+  api,
+  table,
+  page: {
+    sign: find("sign"),
+    agent: find("agent"),
+    notice: find("notice"),
+    dialog: find("enter"),
+    form: find("enter-form"),
+    key: find("key"),
+    cancel: find("cancel"),
+  },
+});
+const pulse = new Pulse({ api, board, rate: find("rate"), viewers: find("viewers"), age: find("age") });
+const announcer = new Announcer(find("announcer"));
+const bump = find("bump");
+const item = find("item");
+const search = new Search({ input: find("search"), list: find("found"), api, board, kind: "song", onChoose: select });
+
+const feed = connection.watch({ board, window: shownWindow, top }, { onView: show, onStatus: tell });
+
+function show(view) {
   latest = new Date();
-  shown.textContent = `${entries.length} of ${total}`;
-  table.show(entries);
+  find("shown").textContent = `${view.entries.length} of ${view.total}`;
+  find("more").hidden = wall || view.entries.length >= view.total || top >= MOST;
+  table.show(view);
+  bump.show(view);
+  announcer.show(view);
+  pulse.changed();
 }
 
 function tell(state, detail) {
   // The state is told once per change, so that the live region does not repeat itself with every delta.
   if (document.body.dataset.state === state) return;
   document.body.dataset.state = state;
-  status.textContent = {
+  pulse.state = state;
+  find("status").textContent = {
     connecting: "Connecting",
     live: "Live",
     lost: `Connection lost, trying again.${standsSince()}`,
@@ -32,19 +88,79 @@ function standsSince() {
   return latest ? ` What you see is from ${latest.toLocaleTimeString()}.` : "";
 }
 
-function websocketUrl() {
-  const url = new URL("ws", document.baseURI);
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  url.search = url.hash = "";
-  return url.href;
+/** Shows another part of the board, or another window of it. */
+function change(ask) {
+  table.clear();
+  announcer.forget();
+  feed.change(ask);
 }
 
-document.title = `${board} · Plaudit`;
-document.querySelector("#board").textContent = board;
-new BoardConnection({
-  url: websocketUrl(),
-  tenant: choice.get("tenant"),
-  board,
-  onView: show,
-  onStatus: tell,
-}).open();
+function changeWindow(name) {
+  shownWindow = name;
+  remember("window", name === "all" ? null : name);
+  voting.rules(rules, shownWindow);
+  bump.window = name;
+  change({ window: name });
+  if (!item.hidden) item.open(choice.get("item"), shownWindow, rules.item_type);
+}
+
+function select(chosen, from = document.activeElement) {
+  if (!item.contains(from)) opener = from;
+  remember("item", chosen);
+  document.body.classList.add("detailed");
+  item.open(chosen, shownWindow, rules.item_type);
+  if (from) item.enter();
+}
+
+function deselect() {
+  remember("item", null);
+  document.body.classList.remove("detailed");
+  item.close();
+  opener?.focus();
+}
+
+/** Keeps the address as that of what is shown, so that it can be sent to others. */
+function remember(name, value) {
+  if (value === null) choice.delete(name);
+  else choice.set(name, value);
+  const query = choice.toString().replace(/wall=(?=&|$)/, "wall");
+  history.replaceState(null, "", `${location.pathname}${query && `?${query}`}`);
+}
+
+function furnish() {
+  document.title = `${rules.title} · Plaudit`;
+  find("board").textContent = rules.title;
+  search.kind = rules.item_type;
+  voting.rules(rules, shownWindow);
+  windowTabs(find("windows"), find("ranking"), rules.windows, shownWindow, changeWindow);
+}
+
+async function learnRules() {
+  try {
+    const { boards } = await api.get("api/v1/boards");
+    rules = boards.find(({ slug }) => slug === board) ?? rules;
+  } catch {
+    // The page does without: the ranking itself comes another way.
+  }
+  furnish();
+}
+
+document.body.classList.toggle("wall", wall);
+find("home").href = api.url("./");
+if (wall) {
+  const src = api.url(`boards/${part(board)}/qr.svg`);
+  find("code").prepend(make("img", { src, alt: "QR code of this page's address" }));
+  find("code").hidden = false;
+}
+furnish();
+item.start({ api, connection, board, onSelect: (entry) => select(entry.item), onClose: deselect });
+bump.start(api, board, shownWindow);
+find("span").addEventListener("change", ({ target }) => (bump.span = target.value));
+find("more").addEventListener("click", () => {
+  top = MOST;
+  remember("top", top);
+  change({ top });
+});
+if (!voting.resume()) connection.open();
+if (choice.get("item") && !wall) select(choice.get("item"), null);
+await learnRules();

@@ -1,13 +1,15 @@
 // A view of a board: order, ranks, digest, and how a delta changes it. Pure, no page and no network.
 //
-// A view is {epoch, version, total, entries}, its entries in ranking order. What arrives from the server is
-// checked against its digest: a view that does not hold is null, and the caller subscribes again.
+// A view is {epoch, version, total, entries, top}, its entries in ranking order. In a top view ranks follow from
+// that order; in any other they are as the server says. What arrives from the server is checked against its digest:
+// a view that does not hold is null, and the caller subscribes again. An entry that stays as it is stays the same
+// object, so that whoever shows a view sees at once what is new in it.
 
 const encoder = new TextEncoder();
 
 /** The view of a snapshot, null where its digest does not hold. */
-export function viewOf({ epoch, version, total, entries, digest }) {
-  return checked({ epoch, version, total, entries: ranked(entries) }, digest);
+export function viewOf({ epoch, version, total, entries, digest }, top = true) {
+  return checked({ epoch, version, total, entries: ordered(entries, top), top }, digest);
 }
 
 /** The view after a delta, null where the delta does not start from it or the result's digest does not hold. */
@@ -20,8 +22,9 @@ export function applyDelta(view, delta) {
     const { title, artist } = entries.get(entry.item) ?? {};
     entries.set(entry.item, { title, artist, ...entry });
   }
-  const { epoch } = view;
-  return checked({ epoch, version: delta.version, total: delta.total, entries: ranked(entries.values()) }, delta.digest);
+  const { epoch, top } = view;
+  const { version, total, digest } = delta;
+  return checked({ epoch, version, total, entries: ordered(entries.values(), top), top }, digest);
 }
 
 /** CRC-32 (zlib) of the lines `item:score`, in the order given. */
@@ -44,12 +47,13 @@ function checked(view, digest) {
   return digestOf(view.entries) === digest ? view : null;
 }
 
-/** Entries of the top of a ranking, sorted and with standard competition ranks (1, 1, 3). */
-function ranked(entries) {
-  const ordered = [...entries].sort((a, b) => b.score - a.score || byCodePoint(a.item, b.item));
+/** Entries in ranking order; those of the top of a ranking with standard competition ranks (1, 1, 3). */
+function ordered(entries, top) {
+  const sorted = [...entries].sort((a, b) => b.score - a.score || byCodePoint(a.item, b.item));
+  if (!top) return sorted;
   let rank = 0;
-  return ordered.map((entry, place) => {
-    if (place === 0 || entry.score !== ordered[place - 1].score) rank = place + 1;
+  return sorted.map((entry, place) => {
+    if (place === 0 || entry.score !== sorted[place - 1].score) rank = place + 1;
     return entry.rank === rank ? entry : moved(entry, rank);
   });
 }

@@ -1,39 +1,138 @@
 // The ranking as a table whose rows move to their new places.
 
-const GLIDE = { duration: 350, easing: "cubic-bezier(0.2, 0.7, 0.2, 1)" };
-const numbers = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
-const stillness = matchMedia("(prefers-reduced-motion: reduce)");
+import { Counters, glide, moves } from "./motion.js";
+import { stayers } from "./order.js";
+import { make, Row } from "./row.js";
 
+const COLUMNS = [
+  ["rank", "Rank", "#"],
+  ["movement", "Movement in an hour", ""],
+  ["item", "Title"],
+  ["share", "Share of up votes", ""],
+  ["votes up", "Up"],
+  ["votes down", "Down"],
+  ["score", "Score"],
+];
+const MARGIN = 2; // rows beyond either edge of the window whose changes are still seen to happen
+
+/**
+ * Shows views of a board, one per frame at most. `onSelect(entry, button)` is called when a title is pressed, where
+ * it is given; `onRow(row)` with every new row.
+ */
 export class RankingTable {
-  #body;
-  #template;
+  #table;
+  #body = make("tbody", { attributes: { role: "rowgroup" } });
+  #head;
   #rows = new Map();
+  #order = [];
+  #view = null;
+  #reference = false;
+  #frame = 0;
+  #height = 0;
+  #counters = new Counters();
+  #onSelect;
+  #onRow;
 
-  /** `body` is the table's body, `template` holds one row of it. */
-  constructor(body, template) {
-    this.#body = body;
-    this.#template = template;
+  constructor(table, { caption, onSelect = null, onRow = () => {} }) {
+    this.#table = table;
+    this.#onSelect = onSelect;
+    this.#onRow = onRow;
+    const cells = COLUMNS.map(([className, name, sign]) => {
+      const words = make("span", { className: sign === undefined ? "" : "spoken", textContent: name });
+      const seen = sign ? [make("span", { textContent: sign, attributes: { "aria-hidden": "true" } })] : [];
+      return make("th", { className, scope: "col", role: "columnheader" }, words, ...seen);
+    });
+    this.#head = make("tr", { attributes: { role: "row" } }, ...cells);
+    // A grid in place of a table's layout lets rows off the screen cost nothing, but takes the roles away.
+    table.setAttribute("role", "table");
+    table.replaceChildren(
+      make("caption", { className: "spoken", textContent: caption }),
+      make("thead", { attributes: { role: "rowgroup" } }, this.#head),
+      this.#body,
+    );
+    new ResizeObserver(() => (this.#height = 0)).observe(table);
   }
 
-  /** Shows these entries, which are in ranking order. */
-  show(entries) {
-    const moves = entries.some(({ item }, place) => this.#body.rows[place] !== this.#rows.get(item));
-    const before = moves && !stillness.matches ? this.#places() : new Map();
+  /** The row of an item, undefined where it is not shown. */
+  row(item) {
+    return this.#rows.get(item);
+  }
+
+  /** All rows. */
+  rows() {
+    return this.#rows.values();
+  }
+
+  /** Adds a heading for a column at the end, or takes it away with null. */
+  extra(name) {
+    this.#head.querySelector(".extra")?.remove();
+    if (!name) return;
+    const words = make("span", { className: "spoken", textContent: name });
+    this.#head.append(make("th", { className: "extra", scope: "col", role: "columnheader" }, words));
+  }
+
+  /** Shows a view with the next frame. Whatever came before it and was not shown yet never is. */
+  show(view) {
+    this.#view = view;
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#render(this.#view);
+    });
+  }
+
+  /** Empties the table. */
+  clear() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    this.#rows.clear();
+    this.#order = [];
+    this.#body.replaceChildren();
+  }
+
+  #render({ entries, total }) {
+    const seen = this.#order.length && moves() ? this.#seen() : { first: 1, last: 0, height: 0 };
+    const isSeen = (place) => place >= seen.first && place <= seen.last;
+    const before = new Map(this.#order.map((item, place) => [item, place]));
+    const reference = entries.some(({ movement }) => movement !== null);
+    const anew = reference !== this.#reference;
+    this.#reference = reference;
     this.#forget(entries);
     entries.forEach((entry, place) => {
       const row = this.#rowOf(entry.item);
-      fill(row, entry);
-      if (this.#body.rows[place] !== row) this.#body.insertBefore(row, this.#body.rows[place] ?? null);
+      if (row.entry === entry && !anew) return;
+      if (anew) row.entry = row.entry && { ...row.entry, movement: undefined };
+      row.show(entry, reference, isSeen(place));
     });
-    if (before.size) this.#glide(before);
+    this.#arrange(entries, before);
+    this.#order = entries.map(({ item }) => item);
+    this.#table.setAttribute("aria-rowcount", total + 1);
+    this.#order.forEach((item, place) => {
+      const way = (before.get(item) ?? place) - place;
+      if (way && (isSeen(place) || isSeen(place + way))) this.#move(item, way, seen);
+    });
+  }
+
+  /** Which places are on the screen, asked for before anything is written, so that it costs no layout. */
+  #seen() {
+    this.#height ||= this.#body.firstElementChild?.offsetHeight || 1;
+    const { top } = this.#body.getBoundingClientRect();
+    const first = Math.floor(-top / this.#height) - MARGIN;
+    return { first, last: first + Math.ceil(innerHeight / this.#height) + 2 * MARGIN, height: this.#height };
+  }
+
+  #move(item, way, { first, last, height }) {
+    const row = this.#rows.get(item).element;
+    // Who comes from far away comes from the edge of the screen.
+    const farthest = last - first;
+    glide(row, Math.max(-farthest, Math.min(farthest, way)) * height);
   }
 
   #rowOf(item) {
     let row = this.#rows.get(item);
     if (!row) {
-      row = this.#template.content.firstElementChild.cloneNode(true);
-      row.dataset.item = item;
+      row = new Row(item, this.#counters, this.#onSelect);
       this.#rows.set(item, row);
+      this.#onRow(row, item);
     }
     return row;
   }
@@ -42,45 +141,26 @@ export class RankingTable {
     const kept = new Set(entries.map(({ item }) => item));
     for (const [item, row] of this.#rows) {
       if (kept.has(item)) continue;
-      row.remove();
+      row.element.remove();
       this.#rows.delete(item);
     }
   }
 
-  #places() {
-    return new Map([...this.#rows].map(([item, row]) => [item, row.getBoundingClientRect().top]));
-  }
-
-  /** Lets each row start where it was. All places are read before anything is written, so the layout is done once. */
-  #glide(before) {
-    const after = this.#places();
-    for (const [item, top] of after) {
-      const way = before.get(item) - top;
-      if (way) this.#rows.get(item).animate([{ transform: `translateY(${way}px)` }, { transform: "none" }], GLIDE);
+  /** Brings the rows into order, moving as few as can be: a row that is moved loses its focus, and costs layout. */
+  #arrange(entries, before) {
+    const known = entries.filter(({ item }) => before.has(item));
+    const kept = stayers(known.map(({ item }) => before.get(item)));
+    const staying = new Set([...kept].map((index) => known[index].item));
+    const focused = this.#body.contains(document.activeElement) ? document.activeElement : null;
+    let next = null;
+    for (let place = entries.length - 1; place >= 0; place -= 1) {
+      const { element } = this.#rows.get(entries[place].item);
+      if (!staying.has(entries[place].item)) this.#body.insertBefore(element, next);
+      next = element;
     }
+    if (focused && document.activeElement !== focused) focused.focus({ preventScroll: true });
+    entries.forEach(({ item }, place) => {
+      if (before.get(item) !== place) this.#rows.get(item).element.setAttribute("aria-rowindex", place + 2);
+    });
   }
-}
-
-function fill(row, { item, rank, movement, title, artist, score, up_votes: up, down_votes: down }) {
-  write(row, ".rank", numbers.format(rank));
-  write(row, ".arrow", arrow(movement));
-  write(row, ".movement .spoken", spoken(movement));
-  write(row, ".title", title ?? item);
-  write(row, ".artist", artist ?? "");
-  write(row, ".score", numbers.format(score));
-  write(row, ".up", numbers.format(up));
-  write(row, ".down", numbers.format(down));
-}
-
-function write(row, selector, text) {
-  const cell = row.querySelector(selector);
-  if (cell.textContent !== text) cell.textContent = text;
-}
-
-function arrow(movement) {
-  return movement ? `${movement > 0 ? "▲" : "▼"}${Math.abs(movement)}` : "";
-}
-
-function spoken(movement) {
-  return movement ? `${movement > 0 ? "up" : "down"} ${Math.abs(movement)}` : "";
 }

@@ -15,7 +15,7 @@ from channels.delta import diff
 from channels.protocol import Delta, Resumed, Snapshot, Subscribe
 from channels.ranking import Row, View, rank_rows
 from channels.wire import Label, delta_of, snapshot_of
-from tests.channels.test_client import Peer
+from tests.channels.scripted import Peer
 
 Script = Callable[[Peer], Awaitable[None]]
 
@@ -52,7 +52,10 @@ def _file(_socket: ServerConnection, request: Request) -> Response | None:
     path = request.path.partition("?")[0]
     if path == "/ws":
         return None
-    asset = _assets()[path.removeprefix("/").removeprefix("static/")]
+    name = "board" if path.startswith("/boards/") else path.removeprefix("/").removeprefix("static/")
+    asset = _assets().get(name)
+    if asset is None:  # a call over HTTP: the page has to do without
+        return Response(404, "Not Found", Headers({"content-length": "2", "connection": "close"}), b"{}")
     headers = Headers({**asset.headers, "content-length": str(len(asset.content)), "connection": "close"})
     return Response(200, "OK", headers, asset.content)
 

@@ -10,15 +10,15 @@ from channels.errors import BAD_TOKEN, RESTART
 from channels.protocol import Bye, Error, Hello, Ping, Pong, Subscribe, Unsubscribe, Welcome
 from channels.ranking import Row, View, rank_rows
 from tests.app.web.scripted import delta, resumed, serving, snapshot, view
-from tests.channels.test_client import Peer
+from tests.channels.scripted import Peer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def see(page: Page, **scores: str) -> None:
     """Waits until the page shows these items in this order with these scores."""
-    await expect(page.locator("tbody tr .score")).to_have_text(list(scores.values()))
-    rows = await page.locator("tbody tr").all()
+    await expect(page.locator("#table tbody tr .score")).to_have_text(list(scores.values()))
+    rows = await page.locator("#table tbody tr").all()
     assert [await row.get_attribute("data-item") for row in rows] == list(scores)
 
 
@@ -45,13 +45,15 @@ async def test_the_ranking_moves_as_deltas_come(page: Page) -> None:
         await peer.until_gone()
 
     async with serving(script) as url:
-        await page.goto(url)
+        await page.goto(f"{url}/boards/songs")
         await see(page, a="3", b="2", c="1")
         await see_state(page, "live")
         shown.set()
         await see(page, a="3", c="2.5", b="2")
-        await expect(page.locator("tbody .rank")).to_have_text(["1", "2", "3"])
-        await expect(page.locator("tbody .title")).to_have_text(["Glass Rivers", "Third Rail", "Second <b>Sight</b>"])
+        await expect(page.locator("#table tbody .rank")).to_have_text(["1", "2", "3"])
+        await expect(page.locator("#table tbody .title")).to_have_text(
+            ["Glass Rivers", "Third Rail", "Second <b>Sight</b>"]
+        )
         await expect(page.locator("#shown")).to_have_text("3 of 3")
         await page.close()
 
@@ -69,12 +71,12 @@ async def test_items_come_and_go_and_movement_is_told(page: Page) -> None:
         await peer.until_gone()
 
     async with serving(script) as url:
-        await page.goto(url)
-        await expect(page.locator("tbody .arrow")).to_have_text(["▲2", "▼1"])
+        await page.goto(f"{url}/boards/songs")
+        await expect(page.locator("#table tbody .arrow")).to_have_text(["▲2", "▼1"])
         shown.set()
         await see(page, c="9", a="3")
-        await expect(page.locator("tbody .arrow")).to_have_text(["", "▲1"])
-        await expect(page.locator("tbody .movement .spoken")).to_have_text(["", "up 1"])
+        await expect(page.locator("#table tbody .arrow")).to_have_text(["new", "▲1"])
+        await expect(page.locator("#table tbody .movement .spoken")).to_have_text(["new", "up 1"])
         await page.close()
 
 
@@ -89,7 +91,7 @@ async def test_the_address_says_which_board_of_whom(page: Page) -> None:
         await peer.until_gone()
 
     async with serving(script) as url:
-        await page.goto(f"{url}/?tenant=payportpro&board=esc-2016")
+        await page.goto(f"{url}/boards/esc-2016?tenant=payportpro")
         await see(page, a="1")
         await expect(page.locator("h1")).to_have_text("esc-2016")
         await page.close()
@@ -112,7 +114,7 @@ async def test_a_tampered_delta_is_found_and_the_board_asked_for_anew(page: Page
         await peer.until_gone()
 
     async with serving(script) as url:
-        await page.goto(url)
+        await page.goto(f"{url}/boards/songs")
         await see_state(page, "connecting")
         await see(page, a="3", b="2")
         greyed.set()
@@ -139,7 +141,7 @@ async def test_a_lost_connection_is_told_and_resumed(page: Page) -> None:
         await peer.until_gone()
 
     async with serving(falls, comes_back) as url:
-        await page.goto(url)
+        await page.goto(f"{url}/boards/songs")
         await see_state(page, "lost")
         await expect(page.locator("#status")).to_contain_text("Connection lost, trying again. What you see is from")
         await see(page, a="3", b="2")
@@ -161,7 +163,7 @@ async def test_a_snapshot_that_does_not_hold_is_never_shown(page: Page) -> None:
         await peer.until_gone()
 
     async with serving(lies, tells) as url:
-        await page.goto(url)
+        await page.goto(f"{url}/boards/songs")
         await see(page, a="3")
         await see_state(page, "live")
         await page.close()
@@ -181,7 +183,7 @@ async def test_silence_is_probed_and_then_counts_as_loss(page: Page) -> None:
         await peer.until_gone()
 
     async with serving(silent, alive) as url:
-        await page.goto(url)
+        await page.goto(f"{url}/boards/songs")
         await see(page, a="4")
         await see_state(page, "live")
         await page.close()
@@ -199,10 +201,10 @@ async def test_a_refusal_is_told_and_not_repeated(page: Page) -> None:
         await peer.socket.close(BAD_TOKEN, "bad token")
 
     async with serving(unknown, closed) as url:
-        await page.goto(f"{url}/?board=nope")
+        await page.goto(f"{url}/boards/nope")
         await expect(page.locator("#status")).to_have_text("There is no board 'nope'.")
         await see_state(page, "refused")
-        await page.goto(url)
+        await page.goto(f"{url}/boards/songs")
         await expect(page.locator("#status")).to_have_text("bad token.")
         await page.close()
 
@@ -214,7 +216,7 @@ async def test_it_fits_a_narrow_screen(page: Page) -> None:
 
     async with serving(script) as url:
         await page.set_viewport_size({"width": 320, "height": 600})
-        await page.goto(url)
-        await expect(page.locator("tbody tr")).to_have_count(3)
+        await page.goto(f"{url}/boards/songs")
+        await expect(page.locator("#table tbody tr")).to_have_count(3)
         assert await page.evaluate("document.documentElement.scrollWidth") == 320
         await page.close()

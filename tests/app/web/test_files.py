@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from importlib.resources import files
+from urllib.parse import urljoin
 
 import pytest
 from litestar import Litestar
@@ -19,22 +20,24 @@ def client() -> Iterator[TestClient[Litestar]]:
         yield client
 
 
-def test_the_page_is_html_that_loads_nothing_from_elsewhere(client: TestClient[Litestar]) -> None:
-    answer = client.get("/")
+@pytest.mark.parametrize("path", ["/", "/boards/songs"])
+def test_a_page_is_html_that_loads_nothing_from_elsewhere(client: TestClient[Litestar], path: str) -> None:
+    answer = client.get(path)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'self'" in answer.headers["content-security-policy"]
-    loaded = re.findall(r'(?:src|href)="([^"]+)"', answer.text)
-    assert loaded
+    assert not re.search(r"<style|style=|<script>| on[a-z]+=", answer.text)
+    loaded = re.findall(r'<(?:link|script)[^>]* (?:src|href)="([^"]+)"', answer.text)
+    assert len(loaded) == 4
     for address in loaded:
-        assert client.get(f"/{address}").status_code == 200
+        assert client.get(urljoin(path, address)).status_code == 200
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_scripts_import_only_what_is_served_and_build_no_markup(client: TestClient[Litestar], name: str) -> None:
     answer = client.get(f"/static/{name}")
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
-    for imported in re.findall(r'from "([^"]+)"', answer.text):
+    for imported in re.findall(r'(?:from|^import) "([^"]+)"', answer.text, re.MULTILINE):
         assert imported.removeprefix("./") in SCRIPTS
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", answer.text)
 
@@ -47,10 +50,10 @@ def test_other_files_have_their_types(client: TestClient[Litestar], name: str, k
 
 
 def test_what_a_browser_has_already_is_not_sent_again(client: TestClient[Litestar]) -> None:
-    first = client.get("/static/app.js")
-    again = client.get("/static/app.js", headers={"if-none-match": first.headers["etag"]})
+    first = client.get("/static/board.js")
+    again = client.get("/static/board.js", headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
-    assert client.get("/static/app.js", headers={"if-none-match": '"other"'}).status_code == 200
+    assert client.get("/static/board.js", headers={"if-none-match": '"other"'}).status_code == 200
 
 
 def test_only_the_page_s_own_files_are_served(client: TestClient[Litestar]) -> None:
@@ -60,3 +63,12 @@ def test_only_the_page_s_own_files_are_served(client: TestClient[Litestar]) -> N
 
 def test_head_answers_like_get(client: TestClient[Litestar]) -> None:
     assert client.head("/").headers["etag"] == client.get("/").headers["etag"]
+
+
+def test_the_widget_imports_from_where_it_came(client: TestClient[Litestar]) -> None:
+    answer = client.get("/embed.js")
+    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+    imported = re.findall(r'from "([^"]+)"', answer.text)
+    assert imported
+    for address in imported:
+        assert client.get(urljoin("/embed.js", address)).status_code == 200

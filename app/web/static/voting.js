@@ -1,0 +1,218 @@
+// Voting by a person: an agent's key, the buttons in the rows, and what became of each vote.
+
+import { make } from "./row.js";
+
+/*
+ * The key is kept in sessionStorage: it outlives a reload, which memory does not, and ends with the tab, which
+ * localStorage does not. Unlike a cookie it is sent nowhere by itself, and no other page can read it: the content
+ * policy lets no foreign script run here.
+ */
+const STORED = "plaudit-key";
+const TOLD = 8_000; // ms for which a notice stands
+
+export class Voting {
+  #connection;
+  #api;
+  #rules;
+  #window;
+  #table;
+  #page;
+  #agent = null;
+  #held = new Map(); // item -> value of the ballot
+  #timer = 0;
+
+  /** `page` has the elements: sign and cancel (buttons), dialog, form, key (input), agent, notice. */
+  constructor({ connection, api, table, page }) {
+    this.#connection = connection;
+    this.#api = api;
+    this.#table = table;
+    this.#page = page;
+    page.sign.addEventListener("click", () => (this.#agent || stored() ? this.#take(null) : this.#ask()));
+    page.cancel.addEventListener("click", () => page.dialog.close());
+    page.dialog.addEventListener("close", () => (page.key.value = ""));
+    page.form.addEventListener("submit", () => page.key.value && this.#take(page.key.value.trim()));
+  }
+
+  /** Goes on with the key that the session has, if any; before the connection opens. */
+  resume() {
+    const key = stored();
+    if (key) this.#take(key);
+    return key !== null;
+  }
+
+  /** The board's rules, once they are known, and the window that is shown. */
+  rules(rules, window) {
+    this.#rules = rules;
+    this.#window = window;
+    this.#furnish();
+  }
+
+  /** Notes for whom the page speaks. */
+  async speaksFor(welcome) {
+    this.#agent = welcome;
+    this.#held.clear();
+    this.#page.sign.textContent = welcome ? "Stop voting" : "Vote";
+    this.#page.agent.textContent = welcome ? `${welcome.agent_id}${left(welcome.quota_remaining)}` : "";
+    this.#furnish();
+    if (welcome) await this.#recall();
+  }
+
+  /** Notes that the server does not know the key. */
+  refused() {
+    remember(null);
+    this.#api.use(null);
+    this.#tell("This key is unknown, or was revoked.");
+  }
+
+  /** Gives a new row its buttons. */
+  furnish(row, item) {
+    if (!this.#agent || !this.#rules) return;
+    const cast = (value) => this.#cast(row, item, value);
+    row.vote(
+      this.#rules.ballot.kind === "updown" || this.#rules.ballot.kind === "like"
+        ? choices(this.#rules, cast)
+        : points(this.#rules, cast),
+    );
+    row.buttons.hold(this.#held.get(item) ?? null);
+  }
+
+  #furnish() {
+    const may = this.#agent !== null && this.#rules !== undefined;
+    this.#table.extra(may ? "Your vote" : null);
+    document.body.classList.toggle("voting", may);
+    for (const row of this.#table.rows()) {
+      if (may) this.furnish(row, row.entry.item);
+      else row.vote(null);
+    }
+  }
+
+  #ask() {
+    this.#page.dialog.showModal();
+    this.#page.key.focus();
+  }
+
+  #take(key) {
+    remember(key);
+    this.#api.use(key);
+    this.#connection.use(key);
+  }
+
+  /** Which ballots the agent holds, as far as the newest thousand tell. */
+  async #recall() {
+    try {
+      const { votes } = await this.#api.get("api/v1/me/votes", { limit: 1000 });
+      for (const { board, item_id: item, value } of votes) {
+        if (board === this.#rules?.slug && !this.#held.has(item)) this.#hold(item, value);
+      }
+    } catch {
+      // The buttons then show no ballot as held; the server still knows, and says so.
+    }
+  }
+
+  /** Casts, or takes back the ballot that is held. Shown at once, then confirmed or undone. */
+  async #cast(row, item, value) {
+    const held = this.#held.get(item) ?? null;
+    const taken = value === held ? null : value;
+    const guess = supposed(row.entry, held, taken, this.#rules.weights?.[this.#agent.tier] ?? 1);
+    row.suppose(guess, true);
+    this.#hold(item, taken);
+    const board = this.#rules.slug;
+    try {
+      const fields = taken === null ? { board, item } : { board, item, value: taken };
+      const ack = await this.#connection.cast(taken === null ? "retract" : "vote", fields);
+      this.#confirm(row, guess, ack);
+    } catch (refused) {
+      if (row.guess === guess) row.suppose(null);
+      this.#hold(item, held);
+      this.#tell(`${name(row.entry)}: ${refused.message}. Your vote was not counted.`);
+    }
+  }
+
+  #confirm(row, guess, { score, up_votes, down_votes, quota_remaining: quota, status }) {
+    if (this.#agent) this.#page.agent.textContent = `${this.#agent.agent_id}${left(quota)}`;
+    if (row.guess !== guess) return; // a delta came first, and it knows better
+    // An ack tells the score of all time; what a vote does in another window comes with the delta.
+    if (status === "unchanged") row.suppose(null);
+    else row.suppose(this.#window === "all" ? { score, up_votes, down_votes } : guess, false);
+  }
+
+  #hold(item, value) {
+    if (value === null) this.#held.delete(item);
+    else this.#held.set(item, value);
+    this.#table.row(item)?.buttons?.hold(value);
+  }
+
+  #tell(text) {
+    this.#page.notice.textContent = text;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => (this.#page.notice.textContent = ""), TOLD);
+  }
+}
+
+/** Up and down, or up alone, as buttons that are pressed while the ballot stands. */
+function choices({ ballot }, cast) {
+  const values = ballot.kind === "like" ? [1] : [1, -1];
+  const buttons = values.map((value) =>
+    make("button", {
+      type: "button",
+      className: value > 0 ? "cast up" : "cast down",
+      textContent: value > 0 ? "▲" : "▼",
+      onclick: () => cast(value),
+    }),
+  );
+  return {
+    element: make("td", { className: "extra", role: "cell" }, ...buttons),
+    rename: (title) =>
+      buttons.forEach((button, index) =>
+        button.setAttribute("aria-label", `Vote ${values[index] > 0 ? "up" : "down"}: ${title}`),
+      ),
+    hold: (held) => buttons.forEach((button, index) => button.setAttribute("aria-pressed", values[index] === held)),
+  };
+}
+
+/** Points or stars as a list to choose from. */
+function points({ ballot: { min, max } }, cast) {
+  const input = make("select", { onchange: () => cast(input.value === "" ? held : Number(input.value)) });
+  let held = null;
+  input.append(make("option", { value: "", textContent: "–" }));
+  const most = Math.min(max, min + 1000);
+  for (let value = most; value >= min; value -= 1) input.append(make("option", { value, textContent: value }));
+  return {
+    element: make("td", { className: "extra", role: "cell" }, input),
+    rename: (title) => input.setAttribute("aria-label", `Points for ${title}`),
+    hold: (value) => {
+      held = value;
+      input.value = value ?? "";
+    },
+  };
+}
+
+/** How an entry should stand after a ballot is cast in place of another. */
+function supposed({ score, up_votes: up, down_votes: down }, held, taken, weight) {
+  const count = (value, sign) => (value !== null && Math.sign(value) === sign ? 1 : 0);
+  return {
+    score: Math.round((score + ((taken ?? 0) - (held ?? 0)) * weight) * 100) / 100,
+    up_votes: up + count(taken, 1) - count(held, 1),
+    down_votes: down + count(taken, -1) - count(held, -1),
+  };
+}
+
+const left = (quota) => (quota === null || quota === undefined ? "" : ` · ${quota} left today`);
+const name = ({ title, item }) => [...(title ?? item)].slice(0, 80).join("");
+
+function stored() {
+  try {
+    return sessionStorage.getItem(STORED);
+  } catch {
+    return null; // storage is switched off: the key then lives in memory
+  }
+}
+
+function remember(key) {
+  try {
+    if (key === null) sessionStorage.removeItem(STORED);
+    else sessionStorage.setItem(STORED, key);
+  } catch {
+    // As above.
+  }
+}
