@@ -171,7 +171,7 @@ class HttpAgent(Caller, FastHttpUser):
             return
         votes = [ballot.body() for ballot in [*ballots, ballots[0]]]
         sent = time.perf_counter()
-        with self.calling("POST", "/api/v1/votes", f"/api/v1/votes, {len(votes)}", json={"votes": votes}) as call:
+        with self.calling("POST", "/api/v1/votes", json={"votes": votes}) as call:
             results = call.json(200)["results"]
             if len(results) != len(votes):
                 raise CheckFailed("more or fewer results than votes", f"{len(results)} for {len(votes)}")

@@ -10,8 +10,9 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Sequence
+from functools import cache
 from threading import Lock
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from websockets.client import ClientProtocol
 from websockets.frames import CloseCode, Frame, Opcode
@@ -136,6 +137,10 @@ class Connection:
             raise self._ended()
         return messages
 
+    def widen(self) -> None:
+        """Takes more at a time from now on."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * _PIECE)
+
     def abort(self) -> None:
         """Cuts the connection off. Whoever receives on it hears that it has ended."""
         with contextlib.suppress(OSError):
@@ -190,9 +195,15 @@ class Connection:
                 self.socket.sendall(out)
 
 
+@cache
+def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]:
+    """Where a server is: asked once, because gevent asks in a thread, which a herd would queue for."""
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+
+
 def _connect(host: str, port: int, receive_buffer: int | None) -> socket.socket:
     """A TCP connection. A receive buffer has to be chosen before it is made, to narrow the window."""
-    family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    family, kind, number, _, address = _resolve(host, port)
     connected = socket.socket(family, kind, number)
     try:
         connected.settimeout(TICK)

@@ -8,6 +8,7 @@ from typing import Final
 
 import gevent
 from locust import task
+from websockets.frames import CloseCode
 
 from channels.errors import NOT_READING
 from channels.protocol import ClientMessage, Ping
@@ -62,7 +63,7 @@ class StalledViewer(Attacker):
                 gevent.sleep(0)
         except ConnectionEnded as end:
             # Its last words may be lost with all that was never read.
-            if end.code not in {NOT_READING, 1006}:
+            if end.code not in {NOT_READING, CloseCode.ABNORMAL_CLOSURE}:
                 raise CheckFailed(f"a client that stopped reading ended with {end.code}") from end
         else:
             raise CheckFailed("a client that stopped reading was not thrown out")
@@ -99,6 +100,7 @@ class StalledViewer(Attacker):
         ping = Ping(conversation.next_id())
         conversation.expect(ping, now)
         connection.send([ping])
+        connection.widen()
         while conversation.waiting and time.perf_counter() - now < PATIENCE:
             for message in connection.receive():
                 connection.send(conversation.take(message, time.perf_counter(), 0))
