@@ -394,7 +394,7 @@ class Connection(asyncio.Protocol):
         token = self._token if message.token is None else message.token
         agent, quota = None, None
         if token is not None:
-            credential = await self._gateway.registry.credential(token)
+            credential = await self._gateway.registry.credential(token, self.address)
             # At once: the key may be revoked while the rest is asked for.
             self._gateway.greeted(self, credential.key_hash)
             tenant, agent = credential.tenant, credential.agent

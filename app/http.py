@@ -16,18 +16,13 @@ from app import openapi, web
 from app.calls import SLASH, encode
 from app.docs import page
 from app.pages import Pages
-from app.problems import to_problem
+from app.problems import HEADERS_OF_ALL, to_problem
 from app.routes import agents, boards, catalogue, documents, health, live, me, rankings, votes
 from app.services import Services
 from channels import asyncapi
 
 MAX_BODY: Final = 1024 * 1024
 
-_HEADERS: Final = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-}
 _CORS: Final = {
     "access-control-allow-methods": "GET, POST, DELETE",
     "access-control-allow-headers": "Authorization, Content-Type, If-None-Match, Last-Event-ID",
@@ -85,7 +80,7 @@ class _Headers:
         if message["type"] != "http.response.start":
             return
         headers = MutableScopeHeaders.from_message(message)
-        for name, value in _HEADERS.items():
+        for name, value in HEADERS_OF_ALL.items():
             headers.setdefault(name, value)
         if not self._origins:
             return

@@ -25,7 +25,7 @@ from channels.protocol import BoardName
 
 _REF: Final = "#/components/schemas/{name}"
 _ALWAYS: Final = ("internal",)
-_WITH_STORES: Final = ("overloaded", "unauthorized")
+_WITH_STORES: Final = ("overloaded", "unauthorized", "too_fast")
 _RETRY_AFTER: Final = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
 
 _PATH: Final[dict[str, tuple[Any, str]]] = {

@@ -18,6 +18,13 @@ from channels.errors import ErrorCode, PlauditError
 from storage.errors import ArchiveUnavailable, Exists, NotFound, StaleStore, StoreUnavailable
 
 MEDIA_TYPE: Final = "application/problem+json"
+HEADERS_OF_ALL: Final = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""What every answer carries that says nothing else of its own."""
+
 _AWAY: Final = (ArchiveUnavailable, StoreUnavailable, StaleStore)
 _COME_BACK_MS: Final = 1000
 _OVER_LIMIT: Final[tuple[ErrorCode, str]] = ("too_large", "A body is at most 1 MiB")
@@ -59,7 +66,7 @@ def as_plaudit_error(error: Exception) -> PlauditError:
 def problem(error: PlauditError, headers: Mapping[str, str]) -> ASGIResponse:
     """A refusal, with further headers."""
     return ASGIResponse(
-        body=_body(error, error.status),
+        body=problem_body(error, error.status),
         status_code=error.status,
         media_type=MEDIA_TYPE,
         headers={**_headers(error), **headers},
@@ -67,10 +74,11 @@ def problem(error: PlauditError, headers: Mapping[str, str]) -> ASGIResponse:
 
 
 def _response(error: PlauditError, status: int, headers: Mapping[str, str]) -> Response[bytes]:
-    return Response(_body(error, status), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+    return Response(problem_body(error, status), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def _body(error: PlauditError, status: int) -> bytes:
+def problem_body(error: PlauditError, status: int) -> bytes:
+    """Problem details of an error that is answered with this status."""
     return encode(
         Problem(
             type=f"/docs#{error.code}",

@@ -9,6 +9,7 @@ import re
 from collections import OrderedDict
 from typing import Final
 
+from app.guard import Guard
 from channels.errors import PlauditError
 from storage.boards import Boards
 from storage.directory import Credential, Directory, hash_secret
@@ -23,33 +24,61 @@ _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 class Registry:
     """Cached answers of the directory and of the boards."""
 
-    def __init__(self, directory: Directory, boards: Boards, default_tenant: str) -> None:
+    def __init__(self, directory: Directory, boards: Boards, default_tenant: str, guard: Guard | None = None) -> None:
         self._directory = directory
         self._boards = boards
         self._default = default_tenant
+        self._guard = guard or Guard()
         self._keys: OrderedDict[bytes, Credential] = OrderedDict()
+        self._good: OrderedDict[bytes, None] = OrderedDict()
         self._tenants: dict[str, Tenant] = {}
         self._by_slug: dict[int, dict[str, Board]] = {}
         self._forgotten = 0  # how often; an answer that was asked for before the last time is not kept
 
-    async def credential(self, secret: str) -> Credential:
-        """Who a key speaks for. Raises PlauditError `unauthorized`."""
+    async def credential(self, secret: str, address: str) -> Credential:
+        """Who a key speaks for that somebody at an address shows.
+
+        Raises PlauditError `unauthorized`, and `too_fast` for an address that has shown too many keys that are none.
+        A key that was good on this server before is never slowed; another one can't be told from a guess.
+        """
         digest = hash_secret(secret)
         known = self._keys.get(digest)
         if known is not None:
             self._keys.move_to_end(digest)
             return known
-        while True:
-            forgotten = self._forgotten
-            found = await self._directory.find_key(secret)
-            if found is None:
-                raise PlauditError("unauthorized", "This API key is unknown or was revoked")
-            if forgotten == self._forgotten:
-                break  # else what was found may be void by now
+        if digest in self._good:
+            found = await self._look_up(secret)
+        else:
+            self._guard.charge(address)
+            try:
+                found = await self._look_up(secret)
+            except BaseException:
+                self._guard.refund(address)
+                raise
+            if found is not None:
+                self._guard.refund(address)
+        if found is None:
+            raise PlauditError("unauthorized", "This API key is unknown or was revoked")
         self._keys[digest] = found
         if len(self._keys) > KEYS:
             self._keys.popitem(last=False)
+        self.issued(digest)
         return found
+
+    async def _look_up(self, secret: str) -> Credential | None:
+        while True:
+            forgotten = self._forgotten
+            found = await self._directory.find_key(secret)
+            if found is None or forgotten == self._forgotten:
+                return found
+            # Else what was found may be void by now.
+
+    def issued(self, digest: bytes) -> None:
+        """Notes that a key is good: whoever shows it does not guess."""
+        self._good[digest] = None
+        self._good.move_to_end(digest)
+        if len(self._good) > KEYS:
+            self._good.popitem(last=False)
 
     async def tenant(self, slug: str | None = None) -> Tenant:
         """A tenant by its slug, the default one for None.
@@ -97,6 +126,7 @@ class Registry:
         """Makes a key be looked up again."""
         self._forgotten += 1
         self._keys.pop(digest, None)
+        self._good.pop(digest, None)
 
     def forget_boards(self, tenant: int) -> None:
         """Makes a tenant's boards be looked up again."""

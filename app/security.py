@@ -26,7 +26,8 @@ async def credential_of(request: Request) -> Credential | None:
     secret = secret.strip()
     if scheme.lower() != "bearer" or not secret:
         raise PlauditError("unauthorized", 'The Authorization header must be "Bearer" and an API key')
-    return await services_of(request).registry.credential(secret)
+    address = request.client.host if request.client else ""
+    return await services_of(request).registry.credential(secret, address)
 
 
 async def tenant_of(request: Request) -> Tenant:

@@ -18,6 +18,7 @@ import structlog
 import uvicorn
 
 from app import demo
+from app.front import House, front_class
 from app.handshake import protocol_class
 from app.http import create_app
 from app.services import Services
@@ -66,7 +67,7 @@ async def serve_one(
     """One server process on a socket that listens, until `stop` is set."""
     config = uvicorn.Config(
         create_app(services),
-        http="httptools",
+        http=front_class(House.of(services.settings)),
         ws=protocol_class(services.gateway),
         ws_per_message_deflate=False,
         log_config=None,

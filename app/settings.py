@@ -222,13 +222,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Setting("PLAUDIT_MESSAGES_PER_SECOND", _COUNT, "Messages a second from one connection."),
     ] = 5000
-    connections: Annotated[int, Setting("PLAUDIT_CONNECTIONS", _COUNT, "Websockets of one server process.")] = 15_000
+    connections: Annotated[
+        int,
+        Setting(
+            "PLAUDIT_CONNECTIONS", _COUNT, "Websockets of one server process; over HTTP twice as many connections."
+        ),
+    ] = 15_000
     connections_per_address: Annotated[
         int | None,
         Setting(
             "PLAUDIT_CONNECTIONS_PER_ADDRESS",
             _or_none(_COUNT),
-            "Websockets from one address to one server process.",
+            "Websockets from one address to one server process; over HTTP as many connections, at least 32.",
         ),
     ] = None
     heartbeat: Annotated[

@@ -10,9 +10,10 @@ from litestar.response.base import ASGIResponse
 
 from app.calls import NOT_STORED, Answer, Call, Request, answer, check_distinct, path_part, read_objects, services_of
 from app.security import admin_of
+from app.services import Services
 from app.shapes.agents import Issued, NewAgent, NewKey
 from channels.errors import PlauditError
-from storage.directory import IssuedKey
+from storage.directory import IssuedKey, hash_secret
 from storage.errors import Exists
 
 _ISSUED: Final = {"agent_id": "critic-7", "tier": "free", "key_id": 17, "api_key": "plaudit_..."}
@@ -45,7 +46,7 @@ async def add_agents(request: Request) -> ASGIResponse:
         keys = await services.directory.add_agents(tenant, [(agent.agent_id, agent.tier) for agent in given])
     except Exists as error:
         raise PlauditError("exists", "An agent of that id is there already") from error
-    issued = [_issued(key) for key in keys]
+    issued = [_issued(services, key) for key in keys]
     return answer(issued if many else issued[0], 201)
 
 
@@ -68,7 +69,7 @@ async def add_keys(request: Request) -> ASGIResponse:
     services, tenant = services_of(request), await admin_of(request)
     agent_id = path_part(request, "agent_id")
     wanted, many = await read_objects(request, _decode_keys) if await request.body() else ([NewKey()], False)
-    issued = [_issued(await services.directory.add_agent_key(tenant, agent_id)) for _ in wanted]
+    issued = [_issued(services, await services.directory.add_agent_key(tenant, agent_id)) for _ in wanted]
     return answer(issued if many else issued[0], 201)
 
 
@@ -94,7 +95,8 @@ async def revoke_key(request: Request) -> ASGIResponse:
     return ASGIResponse(status_code=204, headers=dict(NOT_STORED))
 
 
-def _issued(key: IssuedKey) -> Issued:
+def _issued(services: Services, key: IssuedKey) -> Issued:
+    services.registry.issued(hash_secret(key.secret))
     return Issued(key.agent.agent_id, key.agent.tier, key.key, key.secret)
 
 

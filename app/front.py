@@ -1,0 +1,237 @@
+"""What a connection meets first: uvicorn's HTTP protocol, with limits of what comes before a request is whole.
+
+A request that arrives in one piece, as nearly all do, sets no timer and costs a few attributes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from http import HTTPStatus
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from app.problems import HEADERS_OF_ALL, MEDIA_TYPE, problem_body
+from app.settings import Settings
+from channels.errors import ErrorCode, PlauditError
+
+MAX_HEAD: Final = 64 * 1024
+"""Bytes of a request line and its header fields."""
+
+MAX_IGNORED: Final = 64 * 1024
+"""Bytes of a body that may come after the request was answered, before the connection is closed."""
+
+HEAD_WITHIN: Final = 10.0
+"""Seconds from a connection's start, or a further request's first byte, to the end of the request's head."""
+
+BODY_WITHIN: Final = 60.0
+"""Seconds for a body."""
+
+MIN_PER_ADDRESS: Final = 32
+"""Connections that one address may have however few websockets it may: browsers open several."""
+
+LINGER: Final = 2.0
+"""Seconds in which a client that is sent away may read why."""
+
+_IDLE, _HEAD, _BODY, _GONE = range(4)
+
+# What uvicorn warns of is the client's doing: a line each would let anyone fill the log.
+_LOGGER: Final = logging.getLogger("uvicorn.error.front")
+_LOGGER.setLevel(logging.ERROR)
+
+
+class House:
+    """How many connections of HTTP one server process has. Those that became websockets are counted elsewhere."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> House:
+        """Twice as many as websockets: for as many streams of events, and as many that come and go."""
+        each = settings.connections_per_address
+        return cls(2 * settings.connections, None if each is None else max(each, MIN_PER_ADDRESS))
+
+    def __init__(self, limit: int, limit_per_address: int | None) -> None:
+        self.limit = limit
+        self.limit_per_address = limit_per_address
+        self.connections = 0
+        self.by_address: Counter[str] = Counter()
+
+    def enter(self, address: str) -> bool:
+        """Counts a connection; answers whether there is room for it."""
+        self.connections += 1
+        self.by_address[address] += 1
+        crowded = self.limit_per_address is not None and self.by_address[address] > self.limit_per_address
+        return self.connections <= self.limit and not crowded
+
+    def leave(self, address: str) -> None:
+        """Counts it no more."""
+        self.connections -= 1
+        self.by_address[address] -= 1
+        if not self.by_address[address]:
+            del self.by_address[address]
+
+
+def front_class(house: House) -> type[asyncio.Protocol]:
+    """The class that uvicorn makes of every connection."""
+    return type("Front", (_Front,), {"house": house})
+
+
+class _Front(HttpToolsProtocol):
+    house: House
+
+    def __init__(self, *args: Any, **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        self.logger = _LOGGER
+        self._stage = _IDLE
+        self._piece = 0  # bytes of the piece that is being read
+        self._read = 0  # bytes of the pieces after the one in which the request began
+        self._ignored = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._counted = False
+
+    # What the transport tells
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """Counts the connection, and gives it some seconds for a first request."""
+        super().connection_made(transport)
+        self._counted = True
+        if self.house.enter(self._address):
+            self._timer = self.loop.call_later(HEAD_WITHIN, self._late)
+        else:
+            self._send_away(503, "overloaded", "Too many connections; come back later")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Counts it no more."""
+        self._leave()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Reads on, for as long as what comes is worth it."""
+        if self._stage == _GONE:
+            return
+        self._piece = len(data)
+        self._read += self._piece
+        super().data_received(data)
+        if self._stage == _HEAD and (self._read > MAX_HEAD or self._is_head_too_large()):
+            self._refuse_head()
+        elif self._timer is None and self._stage in {_HEAD, _BODY}:
+            self._timer = self.loop.call_later(HEAD_WITHIN if self._stage == _HEAD else BODY_WITHIN, self._late)
+
+    # What the parser tells
+
+    def on_message_begin(self) -> None:
+        self._stage = _HEAD
+        self._read = 0
+        self._stop_timer()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        if self._is_head_too_large():
+            self._refuse_head()
+        if self._stage == _GONE:
+            return
+        self._stage = _BODY
+        self._stop_timer()
+        self._ignored = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self._stage == _GONE:
+            return
+        super().on_body(body)
+        if self.cycle.response_complete:
+            self._ignored += len(body)
+            if self._ignored > MAX_IGNORED:
+                self._linger()
+
+    def on_message_complete(self) -> None:
+        if self._stage == _GONE:
+            return
+        self._stage = _IDLE
+        self._stop_timer()
+        super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """From here on it is a websocket, or no connection at all."""
+        if self._stage == _GONE:
+            return
+        self._stage = _GONE
+        self._leave()
+        super().handle_websocket_upgrade()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no request."""
+        if self._stage != _GONE:
+            self._send_away(400, "invalid", msg)
+
+    # Ends
+
+    @property
+    def _address(self) -> str:
+        return self.client[0] if self.client else ""
+
+    def _is_head_too_large(self) -> bool:
+        if max(self._piece, self._read) <= MAX_HEAD:
+            return False
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD
+
+    def _refuse_head(self) -> None:
+        self._send_away(431, "too_large", f"A request's header section is at most {MAX_HEAD:,} bytes")
+
+    def _late(self) -> None:
+        """The client took too long. One that sent nothing is not answered: it asked for nothing."""
+        self._timer = None
+        if self._stage == _IDLE:
+            self.transport.close()
+        else:
+            self._send_away(408, "invalid", "The request was not whole in time")
+
+    def _send_away(self, status: int, code: ErrorCode, detail: str) -> None:
+        """Answers, where no other answer is on its way, and closes."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete or not cycle.response_started:
+            self.transport.write(_response(status, PlauditError(code, detail)))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Says nothing more and reads nothing more, but throws away what comes: a reset would take the answer along."""
+        self._stage = _GONE
+        self._stop_timer()
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            # Whoever works on the request finds its client gone.
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.pipeline.clear()
+        if not self.transport.is_closing():
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            self.flow.resume_reading()
+            self._timer = self.loop.call_later(LINGER, self.transport.abort)
+
+    def _leave(self) -> None:
+        self._stop_timer()
+        if self._counted:
+            self._counted = False
+            self.house.leave(self._address)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _response(status: int, error: PlauditError) -> bytes:
+    body = problem_body(error, status)
+    headers = {
+        **HEADERS_OF_ALL,
+        "content-type": MEDIA_TYPE,
+        "content-length": str(len(body)),
+        "cache-control": "no-store",
+        "connection": "close",
+    }
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["retry-after"] = "5"
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body

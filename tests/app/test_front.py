@@ -1,0 +1,191 @@
+"""What a connection may do before its request is whole, on a real port."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from app import front
+from tests.app.sockets import WITHIN, OpenStage, Stage
+
+GET = b"GET /health/live HTTP/1.1\r\nHost: plaudit\r\n"
+
+
+class Wire:
+    """A connection that sends what it is told to."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self.writer = writer
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of the next answer."""
+        async with asyncio.timeout(WITHIN):
+            head = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+            body = await self._reader.readexactly(int(headers.get("content-length", 0)))
+        return int(head[0].split()[1]), headers, body
+
+    async def code(self) -> tuple[int, str]:
+        """Status and code of the next answer, which is problem details."""
+        status, headers, body = await self.answer()
+        assert headers["content-type"] == "application/problem+json"
+        assert headers["x-content-type-options"] == "nosniff"
+        problem = json.loads(body)
+        assert problem["status"] == status
+        return status, problem["code"]
+
+    async def ended(self) -> bool:
+        """Whether the server closes, after nothing more."""
+        async with asyncio.timeout(WITHIN):
+            return await self._reader.read(1) == b""
+
+
+@asynccontextmanager
+async def wire(stage: Stage) -> AsyncIterator[Wire]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+    try:
+        yield Wire(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+async def works(stage: Stage) -> None:
+    """Others are served as ever."""
+    async with wire(stage) as other:
+        other.send(GET + b"\r\n")
+        assert (await other.answer())[0] == 200
+
+
+async def test_a_request_may_come_in_pieces_and_several_in_one(stage: Stage) -> None:
+    async with wire(stage) as client:
+        for part in (GET[:10], GET[10:30], GET[30:] + b"X-More: ", b"y" * 60_000, b"\r\n\r\n"):
+            client.send(part)
+            await client.writer.drain()
+            await asyncio.sleep(0)
+        assert (await client.answer())[0] == 200
+        client.send((GET + b"\r\n") * 3000)
+        for _ in range(3000):
+            assert (await client.answer())[0] == 200
+
+
+@pytest.mark.parametrize("size", [70_000, 2_000_000])
+@pytest.mark.parametrize("line", [b"GET /%s HTTP/1.1\r\n", GET + b"X-More: %s\r\n"])
+async def test_a_head_over_its_limit_is_refused(stage: Stage, size: int, line: bytes) -> None:
+    async with wire(stage) as client:
+        client.send(line % (b"x" * size) + b"\r\n")
+        assert await client.code() == (431, "too_large")
+        assert await client.ended()
+    await works(stage)
+
+
+async def test_a_head_without_end_is_refused(stage: Stage) -> None:
+    async with wire(stage) as client:
+        client.send(GET)
+        for number in range(3000):
+            client.send(b"X-%d: some more of it\r\n" % number)
+        assert await client.code() == (431, "too_large")
+
+
+async def test_a_handshake_over_the_limit_is_refused(stage: Stage) -> None:
+    head = b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-More: " + b"x" * 70_000
+    async with wire(stage) as client:
+        client.send(head + b"\r\n\r\n")
+        assert await client.code() == (431, "too_large")
+        assert await client.ended()
+    assert stage.services.gateway.viewers == 0
+
+
+async def test_who_sends_a_head_byte_by_byte_is_cut_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "HEAD_WITHIN", 0.3)
+    async with wire(stage) as silent, wire(stage) as client:
+        for byte in GET:
+            client.send(bytes((byte,)))
+            await asyncio.sleep(0.02)
+            if client.writer.is_closing() or client._reader._buffer:  # type: ignore[attr-defined]  # asyncio's own
+                break
+        assert await client.code() == (408, "invalid")
+        assert await client.ended()
+        assert await silent.ended()
+        await works(stage)
+
+
+async def test_a_body_has_its_time_too(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "BODY_WITHIN", 0.2)
+    key = (await stage.key()).encode()
+    async with wire(stage) as client:
+        client.send(b"POST /api/v1/vote HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key)
+        client.send(b"\r\nContent-Length: 100\r\n\r\n{")
+        assert await client.code() == (408, "invalid")
+        assert await client.ended()
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: 90000000\r\n", b"Transfer-Encoding: chunked\r\n"])
+async def test_too_large_a_body_ends_the_connection(stage: Stage, head: bytes) -> None:
+    key = (await stage.key()).encode()
+    async with wire(stage) as client:
+        client.send(b"POST /api/v1/votes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n%s\r\n" % (key, head))
+        piece = b"x" * 65_536
+        for _ in range(40):
+            client.send(b"%x\r\n%s\r\n" % (len(piece), piece) if b"chunked" in head else piece)
+        assert await client.code() == (413, "too_large")
+        assert await client.ended()
+    await works(stage)
+
+
+async def test_a_little_that_nobody_reads_ends_nothing(stage: Stage) -> None:
+    async with wire(stage) as client:
+        client.send(b"POST /api/v1/votes HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
+        assert await client.code() == (401, "unauthorized")
+        client.send(b"x" * 60_000 + GET + b"\r\n")
+        assert (await client.answer())[0] == 200
+
+
+async def test_a_compressed_body_is_not_unpacked(stage: Stage) -> None:
+    key = (await stage.key()).encode()
+    bomb = gzip.compress(bytes(50_000_000))
+    async with wire(stage) as client:
+        client.send(b"POST /api/v1/votes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n" % key)
+        client.send(b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(bomb), bomb))
+        assert await client.code() == (400, "invalid")
+
+
+async def test_what_is_no_request_is_refused_without_a_word_in_the_log(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    for nonsense in (b"\x16\x03\x01\x02\x00\x01", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x00" * 5000):
+        async with wire(stage) as client:
+            client.send(nonsense)
+            assert await client.code() == (400, "invalid")
+            assert await client.ended()
+    assert not caplog.records
+
+
+async def test_connections_are_counted_and_limited(open_stage: OpenStage) -> None:
+    async with open_stage(connections=3) as stage:
+        async with wire(stage) as first:
+            idle = [await asyncio.open_connection("127.0.0.1", stage.port) for _ in range(5)]
+            async with wire(stage) as refused:
+                assert await refused.code() == (503, "overloaded")
+                assert await refused.ended()
+            first.send(GET + b"\r\n")
+            assert (await first.answer())[0] == 200
+            for _, writer in idle:
+                writer.close()
+                await writer.wait_closed()
+        async with stage.viewer(), stage.viewer(), stage.viewer():
+            await works(stage)
+
+
+def test_an_address_has_a_share() -> None:
+    house = front.House(10, 2)
+    assert [house.enter(address) for address in ("a", "a", "a", "b")] == [True, True, False, True]
+    for address in ("a", "a", "a", "b"):
+        house.leave(address)
+    assert (house.connections, dict(house.by_address)) == (0, {})
