@@ -18,8 +18,8 @@ ITEMS: Final = 200
 RATE: Final = 12
 WIDTH: Final = 20
 RULES: Final = {"ballot": "points", "minimum": 0, "maximum": 30_000, "ballots_change": True}
-_ROUNDS: Final = 3
-_SECONDS: Final = 3.0
+_ROUNDS: Final = 5
+_SECONDS: Final = 2.0
 
 # A room shows a change at once if the last one was over one and a half intervals ago: so bursts don't wait for ticks.
 _TICKS: Final = 2 * RATE
@@ -112,7 +112,7 @@ async def audience(
 
 async def many_boards(lab: Lab) -> Measurement:
     """200 boards with 25 viewers each, against one board with all of them."""
-    boards, width = [f"stage{n}" for n in range(200)], 2
+    boards, width = [f"stage{n}" for n in range(200)], 1
     async with AsyncExitStack() as stack:
         house = await stack.enter_async_context(lab.installation())
         for slug in ("stage", *boards):

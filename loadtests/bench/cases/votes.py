@@ -11,13 +11,13 @@ from loadtests.bench.child import Child, child
 from loadtests.bench.clients.voters import VoteRun
 from loadtests.bench.figures import Case, Latencies, Measurement, median, ratios
 from loadtests.bench.floors.applying import Applying, votes_of
-from loadtests.bench.lab import Installation, Lab, item_name
+from loadtests.bench.lab import Installation, Lab, Server, item_name
 from storage.ledger import Ledger
 from storage.types import Vote
 
 AGENTS: Final = 200
 ITEMS: Final = 5000
-_ROUNDS: Final = 3
+_ROUNDS: Final = 5
 _CAUGHT_UP_WITHIN: Final = 30.0
 
 
@@ -37,6 +37,12 @@ def refused(runs: list[VoteRun]) -> list[str]:
     errors = {code: count for run in runs for code, count in run.errors.items()}
     lost = sum(run.lost for run in runs)
     return [f"NOT ACKNOWLEDGED: {errors or ''} lost {lost}"] if errors or lost else []
+
+
+def _shared(cores: list[float], runs: list[VoteRun]) -> str:
+    """A note of who used how much of the machine."""
+    client = median([run.cpu for run in runs])
+    return f"cores: server {cores[0]:.2f}, Valkey {cores[1]:.2f}, PostgreSQL {cores[2]:.2f}, client {client:.2f}"
 
 
 async def sustained(installation: Installation, seconds: float = 2.0, **settings: object) -> VoteRun:
@@ -67,22 +73,22 @@ async def many(lab: Lab) -> Measurement:
         await applying.rate(votes_of(board, ITEMS, AGENTS, 0, 20_000))
         floors, runs, behind, shares = [], [], [], []
         for n in range(_ROUNDS):
-            floors.append(await applying.rate(votes_of(board, ITEMS, AGENTS, 20_000 + n * 100_000, 100_000)))
+            floors.append(await applying.rate(votes_of(board, ITEMS, AGENTS, 20_000 + n * 60_000, 60_000)))
             used = server.usage(), lab.usage("valkey-server"), lab.usage("postgres")
-            runs.append(await voters.call("run", VoteRun, seconds=3.0, in_flight=16))
+            runs.append(await voters.call("run", VoteRun, seconds=2.0, in_flight=16))
             shares.append([one.seconds() / runs[-1].seconds for one in used])
             behind.append(await caught_up(house))
         await applying.close()
     rates = [run.rate for run in runs]
     ratio, p99 = ratios(rates, floors), median([run.latencies.p99 for run in runs])
-    cores, client = [median([share[n] for share in shares]) for n in range(3)], median([run.cpu for run in runs])
+    cores = [median([share[n] for share in shares]) for n in range(3)]
     return Measurement(
         figure=f"{median(rates):,.0f} votes/s, p99 {p99:.0f} ms, PostgreSQL {max(behind):.2f} s behind",
         floor=f"{median(floors):,.0f} votes/s",
         ratio=ratio,
         met=ratio >= 0.5 and p99 < 150 and max(behind) < 2 and not refused(runs),
         notes=[
-            f"cores: server {cores[0]:.2f}, Valkey {cores[1]:.2f}, PostgreSQL {cores[2]:.2f}, client {client:.2f}",
+            _shared(cores, runs),
             "CPU a vote: server {:.1f} us, Valkey {:.1f} us, PostgreSQL {:.1f} us".format(
                 *(core / median(rates) * 1e6 for core in cores)
             ),
@@ -105,7 +111,7 @@ async def one_each(lab: Lab) -> Measurement:
         )
         echo = await stack.enter_async_context(child("floors.echo"))
         echoed = await stack.enter_async_context(await _echoed(echo, AGENTS))
-        runs, floors = await _side_by_side(voters, echoed, seconds=2.0)
+        runs, floors, cores = await _side_by_side(lab, server, voters, echoed)
     rates, p99 = [run.rate for run in runs], median([run.latencies.p99 for run in runs])
     bare = [run.rate for run in floors]
     ratio = ratios(rates, bare)
@@ -114,7 +120,10 @@ async def one_each(lab: Lab) -> Measurement:
         floor=f"{median(bare):,.0f} echoes/s",
         ratio=ratio,
         met=ratio >= 0.6 and p99 < 40 and not refused(runs),
-        notes=[f"client {median([run.cpu for run in runs]):.2f} cores", *refused(runs)],
+        notes=[
+            _shared(cores, runs),
+            *refused(runs),
+        ],
         values={"rates": rates, "floors": bare, "p99_ms": p99},
     )
 
@@ -124,14 +133,20 @@ async def _echoed(echo: Child, connections: int) -> AbstractAsyncContextManager[
     return child("clients.voters", port=port, keys=[None] * connections, board="bench", items=10**9)
 
 
-async def _side_by_side(voters: Child, echoed: Child, seconds: float) -> tuple[list[VoteRun], list[VoteRun]]:
-    runs, floors = [], []
-    await voters.call("run", VoteRun, seconds=0.5, in_flight=1)
-    await echoed.call("run", VoteRun, seconds=0.5, in_flight=1)
-    for _ in range(_ROUNDS):
+async def _side_by_side(
+    lab: Lab, server: Server, voters: Child, echoed: Child
+) -> tuple[list[VoteRun], list[VoteRun], list[float]]:
+    """Runs of both in turn, and the cores that server and stores used during the former's."""
+    runs: list[VoteRun] = []
+    floors: list[VoteRun] = []
+    shares: list[list[float]] = []
+    for n in range(-1, _ROUNDS):
+        seconds = 1.5 if n >= 0 else 0.4
         floors.append(await echoed.call("run", VoteRun, seconds=seconds, in_flight=1))
+        used = server.usage(), lab.usage("valkey-server"), lab.usage("postgres")
         runs.append(await voters.call("run", VoteRun, seconds=seconds, in_flight=1))
-    return runs, floors
+        shares.append([one.seconds() / runs[-1].seconds for one in used])
+    return runs[1:], floors[1:], [median([share[n] for share in shares[1:]]) for n in range(3)]
 
 
 async def alone(lab: Lab) -> Measurement:
