@@ -7,7 +7,19 @@ from itertools import count, pairwise
 from typing import Final, NamedTuple
 
 from channels.delta import apply
-from channels.protocol import Ack, CastVote, ClientMessage, Delta, Error, Resumed, Retract, Snapshot, Subscribe, Window
+from channels.protocol import (
+    DEFAULT_SPAN,
+    Ack,
+    CastVote,
+    ClientMessage,
+    Delta,
+    Error,
+    Resumed,
+    Retract,
+    Snapshot,
+    Subscribe,
+    Window,
+)
 from channels.ranking import Row, View, order_key, rank_rows
 from channels.wire import change_of, view_of
 
@@ -54,6 +66,13 @@ class Watch:
         self._top = top
         self._items = items
         self._around = around
+
+    @property
+    def rows(self) -> int:
+        """Rows that it asks for."""
+        if self._top is not None:
+            return self._top
+        return 2 * DEFAULT_SPAN + 1 if self._items is None else len(self._items)
 
     def subscribe(self, message_id: int) -> Subscribe:
         """The message that starts the subscription, or resumes it where a view is held."""

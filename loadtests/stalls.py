@@ -17,7 +17,7 @@ from loadtests.checks import PATIENCE, CheckFailed, Watch
 from loadtests.connection import Connection, ConnectionEnded
 from loadtests.conversation import Conversation
 from loadtests.report import Beacon, FailuresOnly
-from loadtests.users import views_of
+from loadtests.users import MAX_ROWS, fitting, views_of
 
 _NARROW: Final = 4096
 """Bytes that the client's own buffer takes."""
@@ -74,7 +74,8 @@ class StalledViewer(Attacker):
         """A connection that watches a board in many ways, and has asked for much more and read nothing."""
         stage = self.stage
         board = stage.boards()[0]
-        watches = views_of(board, 1000)
+        whole = max(1, min(1000, len(board.items)))
+        watches = fitting(views_of(board, stage.options.top), MAX_ROWS - whole)
         # Its times would say how long it slept: only its failures count.
         conversation = Conversation(FailuresOnly(self.fire), Beacon(), watches)
         connection = Connection.open(stage.options.host, stage.codec(), receive_buffer=_NARROW)
@@ -84,10 +85,10 @@ class StalledViewer(Attacker):
             welcome = False
             while not welcome:
                 welcome = any(conversation.welcomed(message, agent=False) for message in connection.receive())
-            times = min(2000, _FILL // (_ENTRY * max(1, len(board.items))))
+            times = min(2000, _FILL // (_ENTRY * whole))
             messages: list[ClientMessage] = conversation.begin(now)
             for sub in range(len(watches) + 1, len(watches) + 1 + times):
-                messages += conversation.look_in(Watch(board.slug, top=1000), sub, now)
+                messages += conversation.look_in(Watch(board.slug, top=whole), sub, now)
             connection.send(messages)
         except BaseException:
             connection.close()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Iterable
+from typing import ClassVar, Final
 
 import gevent
 from gevent import Greenlet
@@ -18,6 +18,10 @@ from loadtests.options import DEFAULT_HOST
 from loadtests.report import Report
 from loadtests.session import Session
 from loadtests.stage import Stage
+
+MAX_VIEWS: Final = 100
+MAX_ROWS: Final = 5000
+"""What one connection may watch: so many views, and so many rows in all of them."""
 
 
 class Visitor(User):
@@ -95,6 +99,17 @@ class Pace:
         # Whoever was held up does not make up for it with a burst.
         self._due = max(self._due + self._period, now)
         return self._due - now
+
+
+def fitting(views: Iterable[Watch], rows: int = MAX_ROWS) -> list[Watch]:
+    """The first of the views, as many as one connection may watch."""
+    chosen: list[Watch] = []
+    for view in views:
+        rows -= view.rows
+        if rows < 0 or len(chosen) == MAX_VIEWS:
+            break
+        chosen.append(view)
+    return chosen
 
 
 def top_of(board: Board, top: int) -> Watch:

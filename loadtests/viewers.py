@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from locust import task
 
-from loadtests.users import Connected, Pace, top_of, views_of
+from loadtests.users import Connected, Pace, fitting, top_of, views_of
 
-_PINGS: float = 0.2
-_VIEWS: int = 100
+_PINGS: Final = 0.2
+"""Pings a second."""
 
 
 class Viewer(Connected):
@@ -52,5 +54,4 @@ class ManyBoardsViewer(Viewer):
         boards = stage.boards()
         if stage.playground() not in boards:
             boards = [*boards, stage.playground()]
-        views = [view for board in boards for view in views_of(board, stage.options.top)]
-        self.connect(views[:_VIEWS])
+        self.connect(fitting(view for board in boards for view in views_of(board, stage.options.top)))
