@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import as_file, files
@@ -17,7 +18,7 @@ import aiosql
 import asyncpg
 import msgspec
 
-from storage.errors import ArchiveUnavailable, Exists, NotMigrated
+from storage.errors import ArchiveUnavailable, Exists, NotMigrated, StorageError, hides_cancellation
 
 COMMAND_TIMEOUT: Final = 30.0
 CONNECT_TIMEOUT: Final = 5.0
@@ -49,14 +50,27 @@ _AWAY = (
 
 @contextmanager
 def _translated() -> Iterator[None]:
+    outer = sys.exception()
     try:
         yield
-    except asyncpg.UniqueViolationError as error:
-        raise Exists(error.detail or str(error)) from error
-    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
-        raise NotMigrated(f"The database has another schema ({error}): run `plaudit migrate`.") from error
-    except _AWAY as error:
-        raise ArchiveUnavailable(f"PostgreSQL does not answer: {str(error) or type(error).__name__}") from error
+    except Exception as error:
+        if hides_cancellation(error, outer):
+            raise asyncio.CancelledError from error
+        ours = _ours(error)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def _ours(error: Exception) -> StorageError | None:
+    match error:
+        case asyncpg.UniqueViolationError():
+            return Exists(error.detail or str(error))
+        case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError():
+            return NotMigrated(f"The database has another schema ({error}): run `plaudit migrate`.")
+    if isinstance(error, _AWAY):
+        return ArchiveUnavailable(f"PostgreSQL does not answer: {str(error) or type(error).__name__}")
+    return None
 
 
 def _load_queries() -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 
 class StorageError(Exception):
     """Root of this package's errors."""
@@ -37,3 +39,20 @@ class NotFound(StorageError):
 
 class MigrationError(StorageError):
     """A migration failed; the schema is what it was before it."""
+
+
+def hides_cancellation(error: Exception, outer: BaseException | None) -> bool:
+    """Whether an error came up in a block that a cancelled task was leaving, as when its connection broke as well.
+
+    Translated into one of ours it would be caught and tried again, by a task that is to stop. `outer` is what was
+    being handled already when the block was entered: whoever cleans up after a cancellation hears of errors.
+    """
+    task = asyncio.current_task()
+    if task is None or not task.cancelling():
+        return False
+    cause: BaseException | None = error
+    while cause is not None and cause is not outer:
+        if isinstance(cause, asyncio.CancelledError):
+            return True
+        cause = cause.__context__
+    return False

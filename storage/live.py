@@ -7,6 +7,7 @@ and the only one that knows redis-py. One `LiveStore` serves all shards of an in
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
@@ -29,7 +30,7 @@ from redis.exceptions import (
 
 from storage import scripts
 from storage.calendar import Periods, periods_at
-from storage.errors import StoreRefused, StoreUnavailable
+from storage.errors import StoreRefused, StoreUnavailable, hides_cancellation
 from storage.types import Board, BoardItem, Changed, ItemType, Position, Query, Ranking, Row
 
 READ_TIMEOUT: Final = 5.0
@@ -77,6 +78,7 @@ def title_field(item_type: ItemType, item_id: str) -> str:
 @contextmanager
 def _translated() -> Iterator[None]:
     """Makes of every failure to reach the store, or to make it answer, one of the package's own errors."""
+    outer = sys.exception()
     try:
         yield
     except ResponseError as error:
@@ -84,7 +86,28 @@ def _translated() -> Iterator[None]:
             raise StoreUnavailable(f"the live store takes no commands: {error}") from error
         raise StoreRefused(f"the live store refused a command: {error}") from error
     except (RedisError, OSError, asyncio.IncompleteReadError, TimeoutError) as error:
+        if hides_cancellation(error, outer):
+            raise asyncio.CancelledError from error
         raise StoreUnavailable(f"the live store does not answer: {error}") from error
+
+
+def _stoppable(kind: Any) -> Any:
+    """The same connections, but not deaf to a task's cancellation.
+
+    redis-py sends with asyncio's `wait_for`, which before Python 3.12 swallows a cancellation that comes when the
+    bytes have just gone out: the task goes on, and whoever stopped it waits for ever.
+    """
+
+    class Stoppable(kind):  # type: ignore[misc]  # one of redis-py's, by the address
+        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+            task = asyncio.current_task()
+            before = task.cancelling() if task else 0
+            await super().send_packed_command(command, check_health)
+            if task and task.cancelling() > before:
+                await self.disconnect(nowait=True)
+                raise asyncio.CancelledError
+
+    return Stoppable
 
 
 class LiveStore:
@@ -106,6 +129,8 @@ class LiveStore:
             **({} if url.startswith("unix") else {"socket_keepalive": True}),
             retry=Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.2), 2),
         )
+        pool = self._redis.connection_pool
+        pool.connection_class = _stoppable(pool.connection_class)
         self._scripts = {name: self._redis.register_script(scripts.source(name)) for name in scripts.NAMES}
 
     async def __aenter__(self) -> Self:

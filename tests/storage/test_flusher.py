@@ -50,7 +50,8 @@ async def running(*flushers: Flusher) -> AsyncIterator[None]:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
+        _, deaf = await asyncio.wait(tasks, timeout=10)
+        assert not deaf
 
 
 async def until_flushed(house: House, seq: int) -> None:

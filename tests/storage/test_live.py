@@ -1,0 +1,108 @@
+"""The edge to the live store: stopping, announcements, and what belongs to whom."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from storage.errors import StoreRefused, StoreUnavailable
+from storage.live import LiveStore
+from storage.types import Changed, Vote
+from tests.proxy import Proxy, unix_socket
+from tests.storage.shard import EPOCH, NOON, Shard, board, board_items, open_shard
+
+SHARD = 3
+
+
+async def forever(work: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        await work()
+
+
+async def test_a_task_can_be_stopped_at_any_moment(live: LiveStore) -> None:
+    """Libraries have lost cancellations that came between two steps: try each of them, several times."""
+    works: list[Callable[[], Awaitable[object]]] = [
+        live.ping,
+        lambda: live.position(SHARD),
+        lambda: live.trim(SHARD, 0),
+        lambda: live.log_after(SHARD, 0, 1, 60.0),
+        lambda: live.log_after(SHARD, 0, 1, 0.001),
+    ]
+    for work in works:
+        for steps in [*range(60)] * 2:
+            task = asyncio.create_task(forever(work))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task}, timeout=5)
+            assert task.cancelled()
+
+
+async def test_changes_are_announced_from_the_first_moment_on(redis_url: str) -> None:
+    async with open_shard(redis_url, number=SHARD) as shard:
+        heard = shard.live.changes([SHARD, SHARD + 1])
+        assert await anext(heard) is None
+        rules = board(1, SHARD)
+        await shard.live.add_items(rules, board_items({"a": 1}), NOON)
+        added = await heard_change(heard.__anext__())
+        await shard.apply([Vote(rules, agent, "a", 1) for agent in (1, 2)], NOON)
+        voted = await heard_change(heard.__anext__())
+        assert (voted.shard, voted.epoch, voted.seq) == (SHARD, EPOCH, 2)
+        assert voted.versions == {1: added.versions[1] + 1}
+        await heard.aclose()  # type: ignore[attr-defined]  # a generator
+
+
+async def heard_change(message: Awaitable[Changed | None]) -> Changed:
+    change = await asyncio.wait_for(message, 10)
+    assert change is not None
+    return change
+
+
+async def test_a_listener_whose_connection_breaks_is_told(redis_url: str, prefix: str) -> None:
+    async with Proxy(unix_socket(redis_url)) as proxy, LiveStore(f"redis://127.0.0.1:{proxy.port}", prefix) as far:
+        heard = far.changes([SHARD])
+        assert await anext(heard) is None
+        proxy.refuse()
+        with pytest.raises(StoreUnavailable):
+            await asyncio.wait_for(heard.__anext__(), 10)
+
+
+async def test_a_store_that_is_not_there_and_one_that_refuses_are_told_apart(redis_url: str, prefix: str) -> None:
+    async with LiveStore("redis://127.0.0.1:1", prefix) as nowhere:
+        with pytest.raises(StoreUnavailable):
+            await nowhere.ping()
+    async with open_shard(redis_url, number=SHARD) as shard:
+        await shard.live._redis.set(f"{shard.live.tag(SHARD)}:q:1", "not a hash")
+        with pytest.raises(StoreRefused, match="WRONGTYPE"):
+            await shard.live.quota_used(SHARD, 1, 1)
+
+
+async def test_clearing_a_shard_leaves_others_alone(redis_url: str, prefix: str) -> None:
+    tricky = f"{prefix}*[a]?"
+    async with LiveStore(redis_url, tricky) as live, LiveStore(redis_url, f"{prefix}-other[a]x") as other:
+        for store, number in ((live, 1), (live, 11), (other, 1)):
+            await store.begin(number, EPOCH, 7)
+            await store.add_items(board(1, number), board_items({f"item-{n}": n for n in range(50)}), NOON)
+        await live.clear(1)
+        assert (await live.position(1)).epoch is None
+        assert await live.item_count(1, 1) == 0
+        for store, number in ((live, 11), (other, 1)):
+            assert (await store.position(number)).seq == 7
+            assert await store.item_count(number, 1) == 50
+            await store.clear(number)
+
+
+async def test_titles_are_kept_by_tenant(redis_url: str) -> None:
+    async with open_shard(redis_url, number=SHARD) as shard:
+        await give_title(shard, "a", 'Ünïcode "title" 😀')
+        found = await shard.live.titles(SHARD, 1, ["song:a", "tool:a"])
+        assert found == [('Ünïcode "title" 😀', None), None]
+        assert await shard.live.titles(SHARD, 2, ["song:a"]) == [None]
+        assert await shard.live.titles(SHARD, 1, []) == []
+
+
+async def give_title(shard: Shard, item: str, title: str) -> None:
+    (made,) = board_items({item: 1})
+    await shard.live.add_items(board(1, SHARD), [made._replace(title=title)], NOON)
