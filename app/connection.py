@@ -20,7 +20,6 @@ from channels import frames
 from channels.codec import Codec, Invalid, NotProtocol
 from channels.errors import BAD_TOKEN, CLOSE_CODES, NO_HELLO, NOT_PROTOCOL, PlauditError
 from channels.protocol import (
-    DEFAULT_TOP,
     Ack,
     Bye,
     CastVote,
@@ -37,9 +36,9 @@ from channels.protocol import (
 )
 from channels.ranking import score_of
 from channels.room import Subscription
-from channels.session import Expelled, Session
+from channels.session import Expelled, Session, view_of
 from storage.errors import StorageError
-from storage.types import Agent, AroundView, Board, ItemsView, Outcome, Query, Status, Tenant, TopView, ViewSpec
+from storage.types import Agent, AroundView, Board, ItemsView, Outcome, Query, Status, Tenant, ViewSpec
 
 if TYPE_CHECKING:
     from app.gateway import Gateway
@@ -177,6 +176,7 @@ class Connection(asyncio.Protocol):
             if self.blocked:
                 break
             subscription.catch_up()
+        self._gateway.hub.unblocked()
 
     def _resume_reading(self) -> None:
         if self._work is None and not (self._closing or self._quiet or self.blocked):
@@ -427,7 +427,7 @@ class Connection(asyncio.Protocol):
         board = await self._gateway.registry.board(self.tenant, message.board)
         if message.window not in board.windows:
             raise PlauditError("invalid", f"The board {board.slug!r} has no window {message.window!r}")
-        query = Query(board.number, message.window, _view_of(message))
+        query = Query(board.number, message.window, view_of(message))
         number = self._session.next_number()
         subscription, first = await self._gateway.hub.join(
             board, query, self, number, name=message.id, epoch=message.epoch, version=message.version
@@ -441,7 +441,7 @@ class Connection(asyncio.Protocol):
         if self._subscriptions is None:
             self._subscriptions = {}
         self._subscriptions[number] = subscription
-        self._session.subscriptions = len(self._subscriptions)
+        self._session.watch(query.view)
         self._flush()
         for frame in first:
             self.write(frame)
@@ -451,16 +451,8 @@ class Connection(asyncio.Protocol):
         if subscription is None:
             raise PlauditError("invalid", f"There is no subscription {message.sub} on this connection")
         self._gateway.hub.leave(subscription)
-        self._session.subscriptions -= 1
+        self._session.unwatch(subscription.room.query.view)
         self.send(Ack(message.id, "unchanged", None, None, None, None, None))
-
-
-def _view_of(message: Subscribe) -> ViewSpec:
-    if message.items is not None:
-        return ItemsView(tuple(sorted(set(message.items))))
-    if message.around is not None:
-        return AroundView(message.around, message.span)
-    return TopView(message.top or DEFAULT_TOP)
 
 
 def _items_of(view: ViewSpec) -> tuple[str, ...]:

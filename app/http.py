@@ -57,14 +57,32 @@ _MODULES: Final = (votes, me, boards, rankings, live, catalogue, agents, health,
 
 
 class _Application(Litestar):
-    """Keeps a slash that is part of an id (%2F) apart from those between the parts of a path."""
+    """Litestar, but for two things.
+
+    HEAD is answered wherever there is a GET, and a slash that is part of an id (%2F) is kept apart from those
+    between the parts of a path.
+    """
 
     async def __call__(self, scope: Scope | Any, receive: Receive | Any, send: Send | Any) -> None:
+        if scope.get("method") == "HEAD":
+            scope = {**scope, "method": "GET"}
+            send = _without_body(send)
         raw: bytes = scope.get("raw_path") or b""
         if b"%2f" in raw.lower():
             parts = raw.partition(b"?")[0].decode("ascii", "replace").split("/")
             scope["path"] = "/".join(unquote(part).replace("/", SLASH) for part in parts)
         await super().__call__(scope, receive, send)
+
+
+def _without_body(send: Send) -> Send:
+    """What a GET would be answered, but for the body (RFC 9110, 9.3.2)."""
+
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await send(message)
+
+    return send_head
 
 
 class _Headers:

@@ -43,6 +43,7 @@ from storage.types import Changed, Known, Tier
 _DRAINED_WITHIN: Final = 5.0
 _CAUGHT_UP_WITHIN: Final = 2.0
 _POLL: Final = 0.01
+_CHECK_WITHIN: Final = 2.0
 _PARTITIONS_EVERY: Final = 6 * 3600.0
 _RECONNECT: Final = 0.2
 _VIEWERS_EVERY: Final = 2.0
@@ -204,11 +205,14 @@ class Services:
 
     async def readiness(self) -> dict[str, str | None]:
         """What a load balancer asks: each check with its problem, None where it is fine."""
+        live, archive, backlog = await asyncio.gather(
+            _problem(self.live.ping), _problem(self.archive.ping), _problem(self._check_backlog)
+        )
         return {
-            "live_store": await _problem(self.live.ping),
-            "archive": await _problem(self.archive.ping),
+            "live_store": live,
+            "archive": archive,
             "votes": self._votes_problem(),
-            "backlog": await self._backlog_problem(),
+            "backlog": backlog,
             "tasks": ", ".join(f"{name}: {why}" for name, why in self.supervisor.down.items()) or None,
         }
 
@@ -216,13 +220,11 @@ class Services:
         away = [str(shard) for shard, batcher in self.batchers.items() if not batcher.available]
         return f"votes wait for the live store in shards {', '.join(away)}" if away else None
 
-    async def _backlog_problem(self) -> str | None:
-        try:
-            backlog = await self.backlog()
-        except StoreUnavailable as error:
-            return str(error)
-        full = [shard for shard, events in backlog.items() if events >= self.settings.backlog]
-        return f"too many events wait for PostgreSQL in shards {full}" if full else None
+    async def _check_backlog(self) -> None:
+        """Raises StoreUnavailable where votes are refused for want of room in the log."""
+        full = [shard for shard, events in (await self.backlog()).items() if events >= self.settings.backlog]
+        if full:
+            raise StoreUnavailable(f"too many events wait for PostgreSQL in shards {full}")
 
     async def backlog(self) -> dict[int, int]:
         """Events by shard that PostgreSQL does not have yet."""
@@ -247,8 +249,9 @@ class Services:
         """Brings the gauges up to date, for a scrape; the backlog only where the live store answers."""
         self.metrics.connections.labels("agent").set(self.gateway.agents)
         self.metrics.connections.labels("viewer").set(self.gateway.viewers)
-        with contextlib.suppress(StoreUnavailable):
-            self.metrics.waiting(await self.backlog())
+        with contextlib.suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(_CHECK_WITHIN):
+                self.metrics.waiting(await self.backlog())
 
     async def _follow_announcements(self) -> None:
         """Hears of the boards that other servers' votes changed."""
@@ -340,7 +343,7 @@ class Services:
 
 async def _problem(check: Callable[[], object]) -> str | None:
     try:
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(_CHECK_WITHIN):
             await check()  # type: ignore[misc]  # every check is a coroutine function
     except (StorageError, TimeoutError) as error:
         return str(error) or "no answer in time"

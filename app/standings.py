@@ -58,16 +58,21 @@ class Standings:
 
     async def views(self, shard: int, wanted: Sequence[tuple[Board, Query]]) -> list[View | None]:
         """Views of boards of one shard, as of one moment; None for a board that the live store does not have."""
-        rankings = await self._live.read(shard, [query for _, query in wanted])
-        return [
-            None if ranking is None else await self._view(query, ranking)
-            for (_, query), ranking in zip(wanted, rankings, strict=True)
-        ]
+        queries = [query for _, query in wanted]
+        whole = _largest_tops(queries)
+        asked = list(dict.fromkeys(whole.get(query, query) for query in queries))
+        found = dict(zip(asked, await self._live.read(shard, asked), strict=True))
+        views: list[View | None] = []
+        for query in queries:
+            ranking = found[whole.get(query, query)]
+            views.append(None if ranking is None else await self._view(query, ranking))
+        return views
 
     async def _view(self, query: Query, ranking: Ranking) -> View:
         before = await self._ranks_at(query.board, query.window, ranking.reference)
-        rows = [Row(row.item, row.rank, row.points, row.up, row.down, before.get(row.item)) for row in ranking.rows]
         top = isinstance(query.view, TopView)
+        own = ranking.rows[: query.view.limit] if isinstance(query.view, TopView) else ranking.rows
+        rows = [Row(row.item, row.rank, row.points, row.up, row.down, before.get(row.item)) for row in own]
         return View.of(ranking.epoch, ranking.version, ranking.total, rows, top=top)
 
     async def _ranks_at(self, board: int, window: Window, reference: int) -> dict[str, int]:
@@ -100,3 +105,16 @@ class Standings:
                 if title is not None:
                     self._labels[fields[item]] = Label(*title)
         return {item: self._labels[field] for item, field in fields.items() if field in self._labels}
+
+
+def _largest_tops(queries: Sequence[Query]) -> dict[Query, Query]:
+    """For each query of the first rows of a ranking the largest such one: the others are its beginning."""
+    largest: dict[tuple[int, Window], Query] = {}
+    tops: list[Query] = []
+    for query in queries:
+        if isinstance(query.view, TopView) and not query.view.offset:
+            tops.append(query)
+            known = largest.setdefault((query.board, query.window), query)
+            if isinstance(known.view, TopView) and known.view.limit < query.view.limit:
+                largest[query.board, query.window] = query
+    return {query: largest[query.board, query.window] for query in tops}

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from app.settings import Settings
-from storage.embedded import EmbeddedServers, running
+from storage.embedded import EmbeddedError, EmbeddedServers, running
 
 
 class Stores(NamedTuple):
@@ -18,10 +18,10 @@ class Stores(NamedTuple):
 
 
 @asynccontextmanager
-async def open_stores(settings: Settings, *, attach: bool = False) -> AsyncIterator[Stores]:
+async def open_stores(settings: Settings, *, attach: bool = False, create: bool = True) -> AsyncIterator[Stores]:
     """Both stores, running. With `attach`, servers that another process runs in the data folder are used.
 
-    Raises EmbeddedError where servers of our own can't be started.
+    Raises EmbeddedError where servers of our own can't be started, or, without `create`, were never.
     """
     if settings.redis_url and settings.database_url:
         yield Stores(settings.redis_url, settings.database_url)
@@ -30,6 +30,8 @@ async def open_stores(settings: Settings, *, attach: bool = False) -> AsyncItera
     if found is not None:
         yield Stores(settings.redis_url or found.redis_url, settings.database_url or found.database_url)
         return
+    if not create and not (settings.data / "postgres").is_dir():
+        raise EmbeddedError(f"There is no data in {settings.data}: run `plaudit serve` first, or set PLAUDIT_DATA.")
     async with EmbeddedServers(
         settings.data, valkey=settings.redis_url is None, postgres=settings.database_url is None
     ) as own:

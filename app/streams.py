@@ -45,7 +45,8 @@ class Reader:
 
     codec = JSON
 
-    def __init__(self) -> None:
+    def __init__(self, unblocked: Callable[[], None]) -> None:
+        self._unblocked = unblocked
         self.blocked = False
         self.closed = False
         self._subscription: Subscription | None = None
@@ -87,6 +88,7 @@ class Reader:
         if self.blocked and self._size <= WAITING and self._subscription is not None:
             self.blocked = False
             self._subscription.catch_up()
+            self._unblocked()
 
 
 class Streams:
@@ -117,7 +119,7 @@ class Streams:
         """
         if self._closed or len(self._readers) >= self._limit:
             raise PlauditError("overloaded", "No further streams now", 5000)
-        reader = Reader()
+        reader = Reader(self._hub.unblocked)
         self._readers.add(reader)
         try:
             joined = await self._hub.join(board, query, reader, SUB, name=SUB, epoch=epoch, version=version)

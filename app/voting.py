@@ -20,10 +20,12 @@ _REFUSALS: Final[dict[Status, ErrorCode]] = {
     Status.VOTING_CLOSED: "voting_closed",
     Status.QUOTA_EXCEEDED: "quota_exceeded",
     Status.OVERLOADED: "overloaded",
+    Status.UNKNOWN: "internal",
 }
 _WORDS: Final[dict[ErrorCode, str]] = {
     "already_voted": "This agent's ballot on the item stands and is final",
     "overloaded": "The vote could not be taken now; send it again",
+    "internal": "Whether the vote was counted is not known yet; send the same vote again",
 }
 
 
@@ -78,7 +80,7 @@ class Voting:
         wait = None
         if code == "quota_exceeded":
             wait = until_tomorrow(self._now())
-        elif code == "overloaded":
+        elif code in {"overloaded", "internal"}:
             wait = _RETRY_OVERLOADED_MS
         return PlauditError(code, _WORDS.get(code, ""), wait)
 

@@ -1,8 +1,7 @@
 """What changed between two views of a board, and how a viewer applies it. Pure.
 
-A change names the rows whose points, counts or rank an hour ago changed and those new in view. In a top view
-the ranks of all others follow from the sort; in any other view a row is named also where only its rank
-changed.
+A change names the rows whose points, counts or movement changed and those new in view. In a top view the
+ranks of all others follow from the sort; in any other view a row is named also where only its rank changed.
 """
 
 from collections.abc import Sequence
@@ -48,8 +47,10 @@ def diff(old: View, new: View) -> Change | None:
 
 
 def _only_moved(was: Row | None, row: Row) -> bool:
+    """Whether only the rank changed, which follows from the sort; a movement, for its part, doesn't."""
     return (
         was is not None
+        and row.before is None
         and was.points == row.points
         and was.up == row.up
         and was.down == row.down
@@ -85,10 +86,14 @@ def merge(changes: Sequence[Change], now: View) -> Change:
     named: set[str] = set()
     entered: set[str] = set()
     left: set[str] = set()
+    new: set[str] = set()
     for change in changes:
         named.update(row.item for row in change.rows)
         entered |= change.entered
-        left.update(change.left)
+        new |= change.entered - left
+        # What came and went in between was never held.
+        left.update(item for item in change.left if item not in new)
+        new.difference_update(change.left)
     rows = tuple([row for item, row in now.rows.items() if item in named])
     gone = tuple(sorted(left - now.rows.keys()))
     return Change(changes[0].prev, now.version, now.total, rows, frozenset(entered & now.rows.keys()), gone, now.digest)

@@ -19,7 +19,7 @@ from channels.room import Member, Room, Subscription
 from channels.wire import Label
 from storage.types import Board, Query, TopView
 
-LINGER: Final = 1000
+LINGER: Final = 200
 """Empty rooms that are kept, so that whoever comes back soon can resume."""
 
 _RETRY: Final = 0.25
@@ -197,11 +197,15 @@ class Hub:
             if room.read_at < joined:
                 await self._show([room])
 
+    def unblocked(self) -> None:
+        """Somebody takes frames again: rooms that waited for that are due."""
+        self._wake.set()
+
     async def run(self) -> None:
         """Shows rooms what changed, until cancelled."""
         while True:
             now = self._clock()
-            due = [room for room in self._dirty if room.not_before <= now]
+            due = [room for room in self._dirty if room.not_before <= now and not room.stalled]
             if not due:
                 await self._next_tick(now)
                 continue
@@ -215,7 +219,7 @@ class Hub:
     async def _next_tick(self, now: float) -> None:
         """Waits until the next room is due, or another one is marked that may be due sooner."""
         self._wake.clear()
-        soonest = min((room.not_before for room in self._dirty), default=None)
+        soonest = min((room.not_before for room in self._dirty if not room.stalled), default=None)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if soonest is None else soonest - now):
                 await self._wake.wait()

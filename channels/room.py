@@ -23,6 +23,9 @@ from storage.types import Board, Query
 MEMORY: Final = 64
 """Changes that a room remembers: some seconds under load, enough for a reconnect."""
 
+MEMORY_ROWS: Final = 2000
+"""Rows in those changes: a room of a thousand rows that all move remembers two of them."""
+
 
 class Member(Protocol):
     """A connection, as rooms need it."""
@@ -67,7 +70,8 @@ class Room:
         self.seen_version = 0
         self.not_before = 0.0
         self.read_at = float("-inf")
-        self._changes: deque[Change] = deque(maxlen=MEMORY)
+        self._changes: deque[Change] = deque()
+        self._rows_kept = 0
         self._groups: dict[tuple[Codec, int], dict[Subscription, None]] = {}
         self._snapshot: SnapshotFrames | None = None
 
@@ -80,6 +84,11 @@ class Room:
     def empty(self) -> bool:
         """Whether nobody watches."""
         return not self._groups
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nobody in the room can take anything now."""
+        return all(subscription.member.blocked for subscription in self.subscriptions())
 
     def subscriptions(self) -> Iterator[Subscription]:
         """Everyone in the room."""
@@ -117,10 +126,16 @@ class Room:
             return 0
         self.view = view
         self._snapshot = None
-        self._changes.append(change)
+        self._remember(change)
         for item in change.left:
             self.labels.pop(item, None)
         return self._broadcast(change)
+
+    def _remember(self, change: Change) -> None:
+        self._changes.append(change)
+        self._rows_kept += len(change.rows)
+        while len(self._changes) > MEMORY or (self._rows_kept > MEMORY_ROWS and len(self._changes) > 1):
+            self._rows_kept -= len(self._changes.popleft().rows)
 
     def _broadcast(self, change: Change) -> int:
         prepared = DeltaFrames(delta_of(change, self.labels))
@@ -143,6 +158,7 @@ class Room:
         self.view = view
         self._snapshot = None
         self._changes.clear()
+        self._rows_kept = 0
         self.labels = {item: label for item, label in self.labels.items() if item in view.rows}
         if first:
             return 0

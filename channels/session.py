@@ -6,10 +6,14 @@ from typing import Final
 
 from channels.codec import Invalid
 from channels.errors import FLOODING, NOT_PROTOCOL, PlauditError
-from channels.protocol import CastVote, ClientMessage, Hello, Retract, Subscribe
+from channels.protocol import DEFAULT_TOP, CastVote, ClientMessage, Hello, Retract, Subscribe
+from storage.types import AroundView, ItemsView, TopView, ViewSpec
 
 MAX_SUBSCRIPTIONS: Final = 100
 """Views that one connection may watch at a time."""
+
+MAX_ROWS: Final = 10_000
+"""Rows that those views may have together: every one is read, compared and sent at each tick."""
 
 
 class Expelled(Exception):
@@ -28,7 +32,7 @@ class Session:
     second's worth refused on top of that is flooding.
     """
 
-    __slots__ = ("_allowance", "_as_of", "_numbers", "_rate", "greeted", "may_vote", "subscriptions")
+    __slots__ = ("_allowance", "_as_of", "_numbers", "_rate", "_rows", "_views", "greeted", "may_vote")
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
@@ -37,7 +41,8 @@ class Session:
         self._numbers = 0
         self.greeted = False
         self.may_vote = False
-        self.subscriptions = 0
+        self._views = 0
+        self._rows = 0
 
     def admit(self, message: ClientMessage | Invalid, now: float) -> None:
         """Lets a message pass at `now` (seconds, of a clock that never goes back).
@@ -59,8 +64,25 @@ class Session:
         if isinstance(message, CastVote | Retract):
             if not self.may_vote:
                 raise PlauditError("unauthorized", "A viewer may not vote: say hello with an agent's key")
-        elif isinstance(message, Subscribe) and self.subscriptions >= MAX_SUBSCRIPTIONS:
+        elif isinstance(message, Subscribe):
+            self._check_measure(view_of(message))
+
+    def _check_measure(self, view: ViewSpec) -> None:
+        """What a connection watches costs the server at every tick."""
+        if self._views >= MAX_SUBSCRIPTIONS:
             raise PlauditError("invalid", f"A connection may watch {MAX_SUBSCRIPTIONS} views at a time")
+        if self._rows + rows_of(view) > MAX_ROWS:
+            raise PlauditError("invalid", f"A connection may watch {MAX_ROWS:,} rows at a time, over all its views")
+
+    def watch(self, view: ViewSpec) -> None:
+        """Counts a view that the connection watches from now on."""
+        self._views += 1
+        self._rows += rows_of(view)
+
+    def unwatch(self, view: ViewSpec) -> None:
+        """Counts it no more."""
+        self._views -= 1
+        self._rows -= rows_of(view)
 
     def next_number(self) -> int:
         """A number for a new subscription, never used before on this connection."""
@@ -75,3 +97,23 @@ class Session:
             if self._allowance < -self._rate:
                 raise Expelled(FLOODING, "far more messages than a connection may send")
             raise PlauditError("too_fast", f"At most {self._rate:g} messages a second", 1000)
+
+
+def view_of(message: Subscribe) -> ViewSpec:
+    """The view that a subscription asks for."""
+    if message.items is not None:
+        return ItemsView(tuple(sorted(set(message.items))))
+    if message.around is not None:
+        return AroundView(message.around, message.span)
+    return TopView(message.top or DEFAULT_TOP)
+
+
+def rows_of(view: ViewSpec) -> int:
+    """Rows that a view has at most."""
+    match view:
+        case ItemsView(items):
+            return len(items)
+        case AroundView(_, span):
+            return 2 * span + 1
+        case TopView(limit):
+            return limit

@@ -264,21 +264,21 @@ class Batcher:
             self._refuse_waiting()
         give_up = time.monotonic() - GIVE_UP_AFTER
         while self._in_flight and self._in_flight[0].sent < give_up:
-            _refuse(self._in_flight.popleft().replies)
+            _refuse(self._in_flight.popleft().replies, Status.UNKNOWN)
         if not self.waiting:
             self._idle.set()
 
     def _refuse_all(self) -> None:
         while self._in_flight:
-            _refuse(self._in_flight.popleft().replies)
+            _refuse(self._in_flight.popleft().replies, Status.UNKNOWN)
         self._refuse_waiting()
 
     def _refuse_waiting(self) -> None:
         replies, self._replies, self._votes = self._replies, [], []
         self._arrivals.clear()
-        _refuse(replies)
+        _refuse(replies, Status.OVERLOADED)
 
 
-def _refuse(replies: list[Reply]) -> None:
+def _refuse(replies: list[Reply], status: Status) -> None:
     for answer in replies:
-        answer(Outcome(Status.OVERLOADED))
+        answer(Outcome(status))

@@ -39,6 +39,9 @@ READ_TIMEOUT: Final = 5.0
 VIEWERS_FOR: Final = 15_000
 """Milliseconds for which a server's word on its viewers is good."""
 
+READ_WITHIN: Final = 3.0
+"""Seconds after which a view that is not read counts as unavailable, tries and all."""
+
 _SCAN_COUNT: Final = 5000
 _FIRST: Final = slice(12, 20)
 _AT: Final = slice(24, 32)
@@ -162,7 +165,10 @@ class LiveStore:
     async def read(self, shard: int, queries: Sequence[Query]) -> list[Ranking | None]:
         """Views of boards of one shard, all as of one moment; None for a board that is not there."""
         arguments = [scripts.query_arguments(query) for query in queries]
-        reply = scripts.decode_read(await self._run("read", shard, scripts.pack(arguments)))
+        with _translated():
+            async with asyncio.timeout(READ_WITHIN):
+                packed = await self._run("read", shard, scripts.pack(arguments))
+        reply = scripts.decode_read(packed)
         return [
             None
             if isinstance(view, bool)

@@ -25,7 +25,11 @@ FULL_WEIGHT: Final = 100
 
 
 class Status(IntEnum):
-    """What became of one vote. The numbers are those of `lua/apply.lua`."""
+    """What became of one vote. The numbers are those of `lua/apply.lua`.
+
+    OVERLOADED says that nothing was counted; UNKNOWN, that the live store went away with the vote and may have
+    counted it: sent again, it is counted at most once.
+    """
 
     APPLIED = 0
     CHANGED = 1
@@ -37,6 +41,7 @@ class Status(IntEnum):
     QUOTA_EXCEEDED = 7
     VOTING_CLOSED = 8
     OVERLOADED = 9
+    UNKNOWN = 10
 
 
 class Tenant(msgspec.Struct, frozen=True, gc=False):

@@ -84,7 +84,7 @@ async def _read(live: LiveStore, board: Board) -> _Live:
     for _ in range(_TRIES):
         times = await live.board_state(board.shard, board.number)
         if times is None:
-            raise StoreUnavailable(f"the live store does not have the board {board.slug!r}")
+            raise StoreUnavailable(f"The live store does not have the board {board.slug!r}: run `plaudit rebuild`.")
         seen: set[tuple[str, int]] = set()
         rows: dict[Window, dict[str, Row]] = {window: {} for window in board.windows}
         seq = 0

@@ -4,10 +4,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -15,6 +17,10 @@ from storage.embedded import EmbeddedServers, NotInstalled
 from storage.migrations import migrate
 
 _TEMPLATE = "template"
+
+# A machine that does other things as well makes some example slow, sometimes; that is no failure.
+hypothesis.settings.register_profile("plaudit", deadline=None)
+hypothesis.settings.load_profile("plaudit")
 
 
 @pytest.fixture(scope="session")
@@ -48,10 +54,8 @@ async def template(servers: EmbeddedServers) -> str:
 @pytest_asyncio.fixture
 async def database_url(servers: EmbeddedServers, template: str) -> AsyncIterator[str]:
     """A migrated, empty database for this test alone."""
-    name = f"test_{uuid4().hex}"
-    await _execute(servers.database_url, f"create database {name} template {template}")
-    yield _named(servers.database_url, name)
-    await _execute(servers.database_url, f"drop database {name} with (force)")
+    async with copied(servers, template) as url:
+        yield url
 
 
 @pytest.fixture
@@ -64,6 +68,15 @@ def redis_url(servers: EmbeddedServers) -> str:
 def prefix() -> str:
     """What this test's keys start with."""
     return f"test-{uuid4().hex}"
+
+
+@asynccontextmanager
+async def copied(servers: EmbeddedServers, template: str) -> AsyncIterator[str]:
+    """The address of a migrated, empty database, dropped at the end."""
+    name = f"test_{uuid4().hex}"
+    await _execute(servers.database_url, f"create database {name} template {template}")
+    yield _named(servers.database_url, name)
+    await _execute(servers.database_url, f"drop database {name} with (force)")
 
 
 def _named(database_url: str, name: str) -> str:

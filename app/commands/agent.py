@@ -61,7 +61,7 @@ def key(agent_id: str, tenant: str | None) -> None:
 
 @agent.command
 @click.argument("agent_id")
-@click.argument("number", type=int)
+@click.argument("number", type=click.IntRange(1, 2**31 - 1))
 @_TENANT
 def revoke(agent_id: str, number: int, tenant: str | None) -> None:
     """Revoke one key of an agent, at once on every server."""

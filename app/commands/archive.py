@@ -40,31 +40,30 @@ def verify() -> None:
     settings = load_settings()
     console = Console(stderr=True)
 
-    async def work() -> list[BoardReport]:
+    async def work() -> list[tuple[str, BoardReport]]:
         async with opened(settings) as (live, archive):
-            reports: list[BoardReport] = []
-            tenants = await Directory(archive).tenants()
-            for shard in sorted({tenant.shard for tenant in tenants}):
-                reports += await verify_shard(live, archive, shard)
-            return reports
+            tenants = {tenant.number: tenant for tenant in await Directory(archive).tenants()}
+            return [
+                (tenants[report.tenant].slug, report)
+                for shard in sorted({tenant.shard for tenant in tenants.values()})
+                for report in await verify_shard(live, archive, shard)
+            ]
 
     with console.status("Recomputing every board from its events"):
         reports = run(work)
     _print_reports(reports)
-    if any(report.differences for report in reports):
+    if any(report.differences for _, report in reports):
         raise SystemExit(1)
 
 
-def _print_reports(reports: list[BoardReport]) -> None:
+def _print_reports(reports: list[tuple[str, BoardReport]]) -> None:
     grid = Table("tenant", "board", "items", "events", "archive", "live", "verdict", box=None)
-    for report in reports:
+    for tenant, report in reports:
         digests = (report.events_digest, report.archive_digest, report.live_digest)
         verdict = f"{len(report.differences)} differences" if report.differences else "same"
-        grid.add_row(
-            str(report.tenant), report.board, str(report.items), *(f"{digest:08x}" for digest in digests), verdict
-        )
+        grid.add_row(tenant, report.board, str(report.items), *(f"{digest:08x}" for digest in digests), verdict)
     Console().print(grid)
-    for report in reports:
+    for _, report in reports:
         for line in report.differences[:_SHOWN]:
             click.echo(f"{report.board}: {line}", err=True)
 

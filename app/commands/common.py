@@ -57,7 +57,7 @@ async def until_stopped(work: Coroutine[Any, Any, T]) -> T | None:
 async def opened(settings: Settings) -> AsyncIterator[tuple[LiveStore, Archive]]:
     """Both stores, for a command beside a server or without one."""
     async with (
-        open_stores(settings, attach=True) as stores,
+        open_stores(settings, attach=True, create=False) as stores,
         LiveStore(stores.redis_url, settings.prefix) as live,
         Archive(stores.database_url) as archive,
     ):

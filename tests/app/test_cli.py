@@ -152,7 +152,7 @@ async def test_verifying_and_rebuilding(plaudit: Plaudit, stage: Stage, database
     assert "nothing to do" in succeeded(await plaudit("rebuild"))
 
     await stage.services.live.clear(shard)
-    one_sentence(await plaudit("verify"), "the live store", "songs")
+    one_sentence(await plaudit("verify"), "The live store", "songs", "plaudit rebuild")
     assert f"Rebuilt shards: {shard}." in succeeded(await plaudit("rebuild"))
     succeeded(await plaudit("verify"))
 

@@ -127,7 +127,7 @@ def seated(view: View) -> tuple[Room, Reader]:
     """A reader in a room."""
     room = Room(board(), Query(1, "all", TopView(1000)), top=True)
     room.advance(view)
-    reader = Reader()
+    reader = Reader(lambda: None)
     subscription = Subscription(room, reader, 1)
     room.add(subscription)
     reader.attach(subscription, room.resume(reader.codec, 1, 1, None, None))
@@ -145,10 +145,10 @@ async def test_a_reader_that_does_not_keep_up_gets_it_all_in_one() -> None:
     assert reader.blocked
     # One frame over the mark at most, however much happens.
     assert reader._size < WAITING + 400_000
-    held = messages(await reader.take(0))
+    await reader.take(0)
     reader.taken()
     merged = messages(await reader.take(0))
-    assert [message.prev for message in merged] == [held[-1].version]
+    assert len(merged) == 1
     assert merged[0].version == 59
     assert merged[0].digest == shown(59, 1000).digest
     reader.taken()

@@ -110,3 +110,22 @@ def test_only_a_chain_can_be_merged() -> None:
     for chain, now in [([], views[0]), ([steps[0], steps[2]], views[3]), (steps[:2], views[3])]:
         with pytest.raises(ValueError, match="follow"):
             merge(chain, now)
+
+
+def test_a_row_whose_movement_changed_is_named() -> None:
+    held = View.of("e", 1, 2, [Row("a", 1, 200, 2, 0, 1), Row("b", 2, 100, 1, 0, None)])
+    overtaken = View.of("e", 2, 2, [Row("b", 1, 300, 3, 0, None), Row("a", 2, 200, 2, 0, 1)])
+    change = diff(held, overtaken)
+    assert change is not None
+    assert [row.item for row in change.rows] == ["b", "a"]
+
+
+def test_what_came_and_went_in_between_was_never_held() -> None:
+    views = [
+        View.of("e", version, 9, [Row(item, 1, 100 * version, version, 0, None)])
+        for version, item in enumerate(("a", "b", "c", "a"), 1)
+    ]
+    steps = [diff(old, new) for old, new in pairwise(views)]
+    changes = [change for change in steps if change is not None]
+    assert merge(changes[:2], views[2]).left == ("a",)
+    assert merge(changes, views[3]).left == ()

@@ -5,7 +5,8 @@ import pytest
 from channels.codec import Invalid
 from channels.errors import FLOODING, NOT_PROTOCOL, PlauditError
 from channels.protocol import CastVote, ClientMessage, Hello, Ping, Retract, Subscribe, Unsubscribe
-from channels.session import MAX_SUBSCRIPTIONS, Expelled, Session
+from channels.session import MAX_ROWS, MAX_SUBSCRIPTIONS, Expelled, Session
+from storage.types import AroundView, ItemsView, TopView
 
 VOTE = CastVote(1, "songs", "a", "up")
 AFTER_HELLO = [VOTE, Retract(1, "songs", "a"), Subscribe(1, "songs"), Unsubscribe(1, 1), Ping(1)]
@@ -64,11 +65,22 @@ def test_what_is_wrong_with_a_message_is_said() -> None:
 
 def test_views_of_one_connection_are_bounded() -> None:
     session = greeted()
-    session.subscriptions = MAX_SUBSCRIPTIONS - 1
-    session.admit(Subscribe(1, "songs"), 0.0)
-    session.subscriptions = MAX_SUBSCRIPTIONS
-    assert refused(session, Subscribe(2, "songs")).code == "invalid"
-    session.admit(Unsubscribe(3, 1), 0.0)
+    for _ in range(MAX_SUBSCRIPTIONS - 1):
+        session.watch(TopView(1))
+    session.admit(Subscribe(1, "songs", top=1), 0.0)
+    session.watch(TopView(1))
+    assert refused(session, Subscribe(1, "songs", top=1)).code == "invalid"
+    session.unwatch(TopView(1))
+    session.admit(Subscribe(1, "songs", top=1), 0.0)
+
+
+def test_rows_of_all_views_of_one_connection_are_bounded() -> None:
+    session = greeted()
+    for view in (TopView(1000), AroundView("a", 499), ItemsView(("a", "b")), TopView(MAX_ROWS - 2001)):
+        session.watch(view)
+    assert refused(session, Subscribe(1, "songs", top=1)).code == "invalid"
+    session.unwatch(ItemsView(("a", "b")))
+    session.admit(Subscribe(1, "songs", items=["a", "b"]), 0.0)
 
 
 def test_numbers_are_never_given_twice() -> None:

@@ -265,7 +265,7 @@ async def test_a_copy_that_was_held_up_on_the_way_does_not_undo_later_votes(
     assert [event.value for event in await shard.events()] == [1, 5, 9, 12]
 
 
-@pytest.mark.parametrize(("give_up", "status"), [(0.1, Status.OVERLOADED), (20.0, Status.APPLIED)])
+@pytest.mark.parametrize(("give_up", "status"), [(0.1, Status.UNKNOWN), (20.0, Status.APPLIED)])
 async def test_votes_are_refused_while_the_store_is_away_and_taken_when_it_is_back(
     shard: Shard, proxy: Proxy, far: LiveStore, monkeypatch: pytest.MonkeyPatch, give_up: float, status: Status
 ) -> None:
@@ -277,13 +277,13 @@ async def test_votes_are_refused_while_the_store_is_away_and_taken_when_it_is_ba
         sent = one.submit(Vote(FINAL, 2, "item-1", 1))
         await until(lambda: not one.batcher.available)
         assert (await one.cast(Vote(FINAL, 3, "item-1", 1)))[0].status is Status.OVERLOADED
-        await until(lambda: one.batcher.waiting == (0 if status is Status.OVERLOADED else 1))
+        await until(lambda: one.batcher.waiting == (0 if status is Status.UNKNOWN else 1))
         # Nobody waits any more, or only what may have been applied.
         proxy.accept()
         assert (await sent).status is status
         await until(lambda: one.batcher.available)
         assert (await one.cast(Vote(FINAL, 3, "item-1", 1)))[0].status is Status.APPLIED
-    assert len(await shard.events()) == (2 if status is Status.OVERLOADED else 3)
+    assert len(await shard.events()) == (2 if status is Status.UNKNOWN else 3)
 
 
 async def test_a_batch_under_way_is_given_up_after_a_while_even_if_connecting_hangs(
@@ -294,7 +294,7 @@ async def test_a_batch_under_way_is_given_up_after_a_while_even_if_connecting_ha
     async with voter(far.pipe(SHARD)) as one:
         await one.cast(Vote(FINAL, 1, "item-1", 1))
         proxy.silence()
-        assert (await one.cast(Vote(FINAL, 2, "item-1", 1)))[0].status is Status.OVERLOADED
+        assert (await one.cast(Vote(FINAL, 2, "item-1", 1)))[0].status is Status.UNKNOWN
 
 
 async def test_votes_are_refused_while_a_recovery_takes_its_time(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +355,10 @@ async def test_whoever_still_waits_at_the_end_is_refused(shard: Shard) -> None:
     async with voter(pipe) as one:
         answers = [one.submit(Vote(FINAL, agent, "item-1", 1)) for agent in range(2 * BATCH_LIMIT + 1)]
         await until(lambda: pipe.sent == 2)
-    assert Counter(answer.result().status for answer in answers) == {Status.OVERLOADED: len(answers)}
+    assert Counter(answer.result().status for answer in answers) == {
+        Status.UNKNOWN: 2 * BATCH_LIMIT,
+        Status.OVERLOADED: 1,
+    }
     assert one.batcher.waiting == 0
 
 
