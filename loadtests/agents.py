@@ -97,7 +97,7 @@ class WebsocketAgent(Connected):
             self._untouched.append(message.item)
         elif answer.status in pending.statuses and "applied" in pending.statuses:
             ballot = Ballot(board, message.item, message.vote, message.value)
-            if board == self.stage.playground():
+            if board.own and board.slug == self.stage.playground().slug:
                 self._passing.append(ballot)
             else:
                 self._stands(ballot, answer, pending.sent, now)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
-from itertools import count
 from typing import Any, Final
 
 from loadtests.checks import CheckFailed, Rise
 
-_TOLD: Final = 20
-"""Failures that a process tells in full; Locust counts the rest."""
+_TOLD: Final = 3
+"""Failures of one kind that a process tells in full; Locust counts the rest."""
 
 _REMEMBERED: Final = 512
 """Votes that the beacon remembers of an item: more than one delta can show."""
 
-_tellings = count()
+_told: Counter[tuple[str, str, str]] = Counter()
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,9 @@ class Report:
         self._fire(request_type=kind, name=name, response_time=time, response_length=0, exception=error)
 
     def tell(self, kind: str, name: str, error: Exception) -> None:
-        """Logs a failure in full, unless there were many already: Locust's statistics have only its first sentence."""
-        if next(_tellings) < _TOLD:
+        """Logs a failure in full, unless there were such already: Locust's statistics have only its first sentence."""
+        _told[kind, name, str(error)] += 1
+        if _told[kind, name, str(error)] <= _TOLD:
             detail = error.detail if isinstance(error, CheckFailed) and error.detail else type(error).__name__
             log.warning("%s %s failed: %s (%s)", kind, name, error, detail)
 
