@@ -22,7 +22,7 @@ export class PlauditBoard extends HTMLElement {
 
   constructor() {
     super();
-    const table = make("table", { attributes: { part: "table" } });
+    const table = make("table", { className: "ranking", attributes: { part: "table" } });
     this.#table = new RankingTable(table, { caption: "Ranking by score, highest first" });
     this.#body.append(this.#status, table);
     const link = make("link", { rel: "stylesheet", href: new URL("./static/table.css", import.meta.url) });

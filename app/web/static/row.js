@@ -72,7 +72,7 @@ export class Row {
 
   /** Shows an entry. `lively` lets a change be seen to happen. */
   show(entry, reference, lively) {
-    const { entry: old } = this;
+    const { entry: old, guess } = this;
     this.entry = entry;
     this.guess = null;
     const { rank, signs, words, title, artist } = this.#cells;
@@ -91,7 +91,15 @@ export class Row {
       artist.textContent = entry.artist ?? "";
       this.buttons?.rename(title.textContent);
     }
-    this.#count(entry, old, lively);
+    // Most rows that change have only been passed by others.
+    if (
+      guess ||
+      !old ||
+      entry.score !== old.score ||
+      entry.up_votes !== old.up_votes ||
+      entry.down_votes !== old.down_votes
+    )
+      this.#count(entry, old, lively);
   }
 
   /** Shows what a vote should lead to, `pending` while that is not sure; with null what is known. */

@@ -28,7 +28,8 @@ export class RankingTable {
   #view = null;
   #reference = false;
   #frame = 0;
-  #height = 0;
+  #height = 0; // of a row, in pixels
+  #top = 0; // where the first row stands in the window
   #counters = new Counters();
   #onSelect;
   #onRow;
@@ -50,7 +51,7 @@ export class RankingTable {
       make("thead", { attributes: { role: "rowgroup" } }, this.#head),
       this.#body,
     );
-    new ResizeObserver(() => (this.#height = 0)).observe(table);
+    this.#keepMeasured();
   }
 
   /** The row of an item, undefined where it is not shown. */
@@ -112,11 +113,25 @@ export class RankingTable {
     });
   }
 
-  /** Which places are on the screen, asked for before anything is written, so that it costs no layout. */
+  /**
+   * Measures when something was scrolled or laid out, which is when it costs nothing. To ask while a view is shown
+   * would make the browser lay out what the frame has changed so far, and then once more.
+   */
+  #keepMeasured() {
+    const measure = () => {
+      this.#height = this.#body.firstElementChild?.offsetHeight ?? 0;
+      this.#top = this.#body.getBoundingClientRect().top;
+    };
+    const observer = new ResizeObserver(measure);
+    observer.observe(this.#table);
+    observer.observe(document.documentElement);
+    addEventListener("scroll", () => this.#table.isConnected && measure(), { capture: true, passive: true });
+  }
+
+  /** Which places are on the screen. */
   #seen() {
-    this.#height ||= this.#body.firstElementChild?.offsetHeight || 1;
-    const { top } = this.#body.getBoundingClientRect();
-    const first = Math.floor(-top / this.#height) - MARGIN;
+    if (!this.#height) return { first: 1, last: 0, height: 0 };
+    const first = Math.floor(-this.#top / this.#height) - MARGIN;
     return { first, last: first + Math.ceil(innerHeight / this.#height) + 2 * MARGIN, height: this.#height };
   }
 

@@ -3,10 +3,16 @@
 import os
 import shutil
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
+
+from storage.embedded import EmbeddedServers
+from tests.app.running import install
+from tests.app.web.lively import Lively, lively
+from tests.conftest import copied
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
@@ -42,3 +48,12 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     yield page
     await context.close()
     assert wrong == []
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def scene(servers: EmbeddedServers, template: str) -> AsyncIterator[Lively]:
+    """A server with a board worth looking at, for all tests of a module."""
+    async with copied(servers, template) as database_url:
+        where = await install(database_url, servers.redis_url, f"test-{uuid4().hex}")
+        async with lively(where) as opened:
+            yield opened

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from playwright.async_api import Page, expect
 
 from channels.errors import BAD_TOKEN, RESTART
-from channels.protocol import Bye, Error, Hello, Ping, Pong, Subscribe, Unsubscribe, Welcome
+from channels.protocol import Ack, Bye, CastVote, Error, Hello, Ping, Pong, Subscribe, Unsubscribe, Welcome
 from channels.ranking import Row, View, rank_rows
 from tests.app.web.scripted import delta, resumed, serving, snapshot, view
 from tests.channels.scripted import Peer
@@ -219,4 +219,73 @@ async def test_it_fits_a_narrow_screen(page: Page) -> None:
         await page.goto(f"{url}/boards/songs")
         await expect(page.locator("#table tbody tr")).to_have_count(3)
         assert await page.evaluate("document.documentElement.scrollWidth") == 320
+        await page.close()
+
+
+async def test_a_board_that_was_rebuilt_is_shown_though_nobody_asked(page: Page) -> None:
+    first = view(7, a=3, b=2)
+    rebuilt = View.of("e2", 1, 2, view(1, b=5, a=3).rows.values())
+    shown = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        ask = await start(peer, first)
+        await shown.wait()
+        unasked = snapshot(ask, rebuilt)
+        unasked.id = None
+        await peer.send(unasked)
+        await peer.until_gone()
+
+    async with serving(script) as url:
+        await page.goto(f"{url}/boards/songs")
+        await see(page, a="3", b="2")
+        shown.set()
+        await see(page, b="5", a="3")
+        await see_state(page, "live")
+        await page.close()
+
+
+async def test_an_answer_that_comes_too_late_is_let_go(page: Page) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        late = await peer.receive(Subscribe)
+        ask = await peer.receive(Subscribe)
+        assert (late.window, ask.window) == ("all", "day")
+        message = snapshot(late, view(9, a=9))
+        message.sub = 4
+        await peer.send(message, snapshot(ask, view(1, b=2)))
+        # Else the server would go on to send what nobody sees.
+        assert (await peer.receive(Unsubscribe)).sub == 4
+        await peer.until_gone()
+
+    async with serving(script) as url:
+        await page.goto(f"{url}/boards/songs")
+        await page.get_by_role("tab", name="Today").click()
+        await see(page, b="2")
+        await see_state(page, "live")
+        await page.close()
+
+
+async def test_a_vote_that_was_cut_off_is_cast_again(page: Page) -> None:
+    first = view(1, a=3, b=2)
+
+    async def cut_off(peer: Peer) -> None:
+        await start(peer, first)
+        assert (await peer.receive(CastVote)).value == 1
+        await peer.socket.close(RESTART)
+
+    async def comes_back(peer: Peer) -> None:
+        await peer.greet()
+        ask = await peer.receive(Subscribe)
+        again = await peer.receive(CastVote)
+        assert (again.board, again.item, again.value) == ("songs", "a", 1)
+        await peer.send(resumed(ask, first), Ack(again.id, "applied", 5, 4, 2, 0, 98))
+        await peer.until_gone()
+
+    async with serving(cut_off, comes_back) as url:
+        await page.goto(f"{url}/boards/songs")
+        await page.get_by_role("button", name="Vote up: Glass Rivers").click()
+        await see(page, a="4", b="2")
+        await see_state(page, "live")
+        await expect(page.locator("#agent")).to_have_text("critic-7 · 98 left today")
+        await expect(page.locator("tr.pending")).to_have_count(0)
         await page.close()
