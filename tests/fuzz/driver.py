@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 from structlog.testing import capture_logs
 
-from channels.codec import JSON, MSGPACK, Codec
+from channels.codec import JSON, MSGPACK, Codec, NotProtocol
 from channels.errors import CLOSE_CODES
+from channels.frames import MAX_SIZE
 from channels.protocol import Error, Pong
 from tests.app.sockets import Client, Stage
 from tests.fuzz.messages import broken, encode, pool
@@ -40,6 +41,18 @@ class Fuzzer:
         self._bystander = bystander
         self._random = Random(number)
         self._pool = pool(pool_size, number)
+        self._understood = {codec.subprotocol: self._kept(codec) for codec in (JSON, MSGPACK)}
+
+    def _kept(self, codec: Codec) -> list[bytes]:
+        """The pool's messages that end no connection: with the others nothing that comes after them is read."""
+        kept = []
+        for message in self._pool:
+            payload = encode(message, codec, self._random)
+            with contextlib.suppress(NotProtocol):
+                codec.decode(payload)
+                if len(payload) <= MAX_SIZE:
+                    kept.append(payload)
+        return kept
 
     async def run(self, messages: int, key: str) -> None:
         """Sends so many messages over connections with the agent's key and without."""
@@ -95,9 +108,9 @@ class Fuzzer:
         random = self._random
         count = random.choice([1, 1, 1, 2, 10])
         self.messages += count
-        chosen: Any = random.choices(self._pool, k=count)
-        payload = encode(chosen if count > 1 else chosen[0], codec, random)
-        return in_pieces(codec.opcode, payload if len(payload) <= 65_536 else payload[:9], random)
+        chosen = random.choices(self._understood[codec.subprotocol], k=count)
+        payload = codec.join(chosen) if count > 1 else chosen[0]
+        return in_pieces(codec.opcode, payload if len(payload) <= MAX_SIZE else chosen[0], random)
 
     def _farewell(self, codec: Codec) -> tuple[list[bytes], bool]:
         """A last message, and before it in half of all cases something that few connections survive.

@@ -8,7 +8,7 @@ from tests.app.sockets import opened
 from tests.fuzz.driver import Fuzzer, watched_log
 from tests.fuzz.messages import broken, encode, pool
 
-MESSAGES = 15_000
+MESSAGES = 10_000
 
 
 async def test_nonsense_harms_nobody(database_url: str, redis_url: str, prefix: str) -> None:
