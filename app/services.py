@@ -37,6 +37,7 @@ from storage.ledger import Ledger
 from storage.live import LiveStore, LogEntry
 from storage.recovery import Recovery
 from storage.samples import Samples
+from storage.tasks import end
 from storage.timekeeper import Timekeeper
 from storage.types import Changed, Known, Tier
 
@@ -82,7 +83,7 @@ class Services:
             "enterprise": settings.quota_enterprise,
         }
         self.voting = Voting(self.batchers, quotas, now)
-        self.standings = Standings(live, Samples(archive))
+        self.standings = Standings(live, Samples(archive), self._known)
         self.hub = Hub(
             self.standings.views,
             self.standings.labels,
@@ -242,6 +243,10 @@ class Services:
             self._epochs[shard] = epoch
             self.hub.doubt()
 
+    def _known(self, shard: int) -> Known | None:
+        batcher = self.batchers.get(shard)
+        return None if batcher is None else batcher.known
+
     def _flushed(self, entries: Sequence[LogEntry]) -> None:
         self.metrics.flushed(max(0, self.now() - entries[0].applied_at) / 1000)
 
@@ -268,15 +273,15 @@ class Services:
                     self.hub.deafened()
                     await asyncio.sleep(_RECONNECT)
             finally:
-                follow.cancel()
-                changed.cancel()
-                await asyncio.gather(follow, changed, return_exceptions=True)
+                await end(follow, changed)
 
     async def _follow(self, shards: Sequence[int]) -> None:
         if not shards:
             await asyncio.Event().wait()
         async for message in self.live.changes(shards):
             if message is None:
+                for shard in shards:
+                    self.batchers[shard].check()
                 self.hub.listening()
             else:
                 self._announced(message)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from channels.errors import PlauditError
 from channels.ranking import Row, View
 from channels.wire import Label
-from storage.errors import ArchiveUnavailable
+from storage.errors import ArchiveUnavailable, StoreUnavailable
 from storage.live import LiveStore, title_field
 from storage.samples import Samples
-from storage.types import Board, Query, Ranking, TopView, ViewSpec, Window
+from storage.types import Board, Known, Query, Ranking, TopView, ViewSpec, Window
 
 _LABELS: Final = 200_000
 _SAMPLES: Final = 500
@@ -32,8 +32,12 @@ class Standings:
 
     states: States
 
-    def __init__(self, live: LiveStore, samples: Samples) -> None:
+    def __init__(
+        self, live: LiveStore, samples: Samples, known: Callable[[int], Known | None] = lambda shard: None
+    ) -> None:
+        """`known` tells how far a shard's live state is known to have come."""
         self._live = live
+        self._known = known
         self._samples = samples
         self._labels: dict[str, Label] = {}
         self._ranks: OrderedDict[tuple[int, Window, int], dict[str, int]] = OrderedDict()
@@ -61,7 +65,10 @@ class Standings:
         queries = [query for _, query in wanted]
         whole = _largest_tops(queries)
         asked = list(dict.fromkeys(whole.get(query, query) for query in queries))
+        known = self._known(shard)
         found = dict(zip(asked, await self._live.read(shard, asked), strict=True))
+        if any(_lost_events(ranking, known) for ranking in found.values()):
+            raise StoreUnavailable("the live store has lost events and is about to be rebuilt")
         views: list[View | None] = []
         for query in queries:
             ranking = found[whole.get(query, query)]
@@ -105,6 +112,11 @@ class Standings:
                 if title is not None:
                     self._labels[fields[item]] = Label(*title)
         return {item: self._labels[field] for item, field in fields.items() if field in self._labels}
+
+
+def _lost_events(ranking: Ranking | None, known: Known | None) -> bool:
+    """Whether the store came back with less than it had, and is not rebuilt yet: versions must not fall."""
+    return ranking is not None and known is not None and ranking.epoch == known.epoch and ranking.seq < known.floor
 
 
 def _largest_tops(queries: Sequence[Query]) -> dict[Query, Query]:

@@ -8,6 +8,8 @@ from typing import Final
 
 import structlog
 
+from storage.tasks import end
+
 _BACKOFF: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 _WELL_AFTER: Final = 30.0
 
@@ -51,6 +53,4 @@ class Supervisor:
     async def stop(self, *names: str) -> None:
         """Cancels the named tasks, all without names, and waits for them."""
         chosen = [self._tasks.pop(name) for name in names or list(self._tasks) if name in self._tasks]
-        for task in chosen:
-            task.cancel()
-        await asyncio.gather(*chosen, return_exceptions=True)
+        await end(*chosen)

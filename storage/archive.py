@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,7 +19,7 @@ import aiosql
 import asyncpg
 import msgspec
 
-from storage.errors import ArchiveUnavailable, Exists, NotMigrated, StorageError, hides_cancellation
+from storage.errors import ArchiveUnavailable, Exists, NotMigrated, StorageError, closed_transport, hides_cancellation
 
 COMMAND_TIMEOUT: Final = 30.0
 CONNECT_TIMEOUT: Final = 5.0
@@ -29,7 +30,6 @@ _T = TypeVar("_T")
 
 # The threshold is what a search forgives: with it two letters changed places in a word of five still match.
 _SESSION_SETTINGS: Final = {
-    "application_name": "plaudit",
     "timezone": "UTC",
     "pg_trgm.word_similarity_threshold": "0.3",
 }
@@ -43,6 +43,12 @@ _AWAY = (
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.InternalServerError,
+    asyncpg.PostgresSystemError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    # The driver loses its place in the protocol where the server dies between two statements.
+    asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )
@@ -68,9 +74,14 @@ def _ours(error: Exception) -> StorageError | None:
             return Exists(error.detail or str(error))
         case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError():
             return NotMigrated(f"The database has another schema ({error}): run `plaudit migrate`.")
-    if isinstance(error, _AWAY):
+    if isinstance(error, _AWAY) or closed_transport(error):
         return ArchiveUnavailable(f"PostgreSQL does not answer: {str(error) or type(error).__name__}")
     return None
+
+
+def _session_settings() -> dict[str, str]:
+    """With the process by name, so that `pg_stat_activity` tells who flushes and who waits for whom."""
+    return {**_SESSION_SETTINGS, "application_name": f"plaudit {os.getpid()}"}
 
 
 def _load_queries() -> Any:
@@ -99,7 +110,7 @@ class Archive:
                 max_size=self._connections,
                 command_timeout=COMMAND_TIMEOUT,
                 timeout=CONNECT_TIMEOUT,
-                server_settings=_SESSION_SETTINGS,
+                server_settings=_session_settings(),
             )
         return self
 
@@ -141,7 +152,7 @@ class Archive:
                 self.url,
                 command_timeout=COMMAND_TIMEOUT,
                 timeout=CONNECT_TIMEOUT,
-                server_settings=_SESSION_SETTINGS,
+                server_settings=_session_settings(),
             )
             try:
                 yield connection

@@ -17,6 +17,7 @@ import structlog
 from storage import scripts
 from storage.batches import outcomes_of, pack_batch
 from storage.errors import StaleStore, StorageError
+from storage.tasks import end
 from storage.types import Known, Outcome, Status, Vote
 
 BATCH_LIMIT: Final = 1000
@@ -29,7 +30,7 @@ REFUSE_AFTER: Final = 1.0
 """Seconds that the store may be away before waiting votes are refused."""
 
 GIVE_UP_AFTER: Final = 8.0
-"""Seconds after which a batch that was sent, and may have been applied, is answered as refused."""
+"""Seconds after which votes that were sent, and may have been applied, are answered as unknown."""
 
 _BACKOFF: Final = (0.02, 0.05, 0.1, 0.2, 0.5)
 _CHECK: Final = 0.25
@@ -54,7 +55,8 @@ class Pipe(Protocol):
 class _Batch:
     """Votes that are applied together; `oldest` is when the first of them came, `sent` when they first went out.
 
-    Its number makes it harmless to send it twice, however late the first copy arrives.
+    Its number makes it harmless to send it twice, however late the first copy arrives. One that nobody waits for
+    any more is void: sent again without its votes, so that no copy can be applied later.
     """
 
     __slots__ = ("number", "oldest", "replies", "sent", "votes")
@@ -65,6 +67,11 @@ class _Batch:
         self.replies = replies
         self.oldest = oldest
         self.sent = time.monotonic()
+
+    def void(self) -> None:
+        """Answers that nobody knows, and forgets the votes."""
+        replies, self.replies, self.votes = self.replies, [], []
+        _answer_all(replies, Status.UNKNOWN)
 
 
 class Batcher:
@@ -105,9 +112,16 @@ class Batcher:
         self._numbers = 0
         self._known: Known | None = None
         self._away_since: float | None = None
+        self._said = ""
+        self._doubtful = False
         self._wanted = asyncio.Event()
         self._awaited = asyncio.Event()
         self._idle = asyncio.Event()
+
+    @property
+    def known(self) -> Known | None:
+        """How far the live state is known to have come."""
+        return self._known
 
     @property
     def available(self) -> bool:
@@ -135,6 +149,11 @@ class Batcher:
         """Notes that an event of this seq exists, so that a store without it is recognised."""
         if self._known is not None and epoch == self._known.epoch and seq > self._known.floor:
             self._known = self._known._replace(floor=seq)
+
+    def check(self) -> None:
+        """Makes sure soon that the store is the one that is known, also where nobody votes."""
+        self._doubtful = True
+        self._wanted.set()
 
     async def drain(self) -> None:
         """Returns when every vote has its outcome."""
@@ -173,16 +192,18 @@ class Batcher:
         for batch in self._in_flight:
             await self._pipe.send(self._packed(batch))
         self._awaited.set()
+        both = [asyncio.create_task(self._send()), asyncio.create_task(self._receive())]
         try:
-            async with asyncio.TaskGroup() as both:
-                both.create_task(self._send())
-                both.create_task(self._receive())
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None
+            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            # Not a task group, which would wait for ever for one that was cancelled and did not notice.
+            await end(*both)
 
     async def _send(self) -> None:
         while True:
-            if not self._votes or len(self._in_flight) >= IN_FLIGHT:
+            if not (self._votes or self._doubtful) or len(self._in_flight) >= IN_FLIGHT:
                 self._wanted.clear()
                 await self._wanted.wait()
                 continue
@@ -202,12 +223,15 @@ class Batcher:
                 raise StaleStore(reply.reason)
             batch = self._in_flight.popleft()
             self._away_since = None
+            self._said = ""
             self._wanted.set()
             self._settle(batch, reply)
 
     def _next_batch(self) -> _Batch:
         self._numbers += 1
-        oldest = self._arrivals.popleft()
+        self._doubtful = False
+        # What checks the store is a batch without votes.
+        oldest = self._arrivals.popleft() if self._votes else time.monotonic()
         batch = _Batch(self._numbers, self._votes[:BATCH_LIMIT], self._replies[:BATCH_LIMIT], oldest)
         del self._votes[:BATCH_LIMIT]
         del self._replies[:BATCH_LIMIT]
@@ -224,9 +248,12 @@ class Batcher:
         self.observe(reply.epoch, seq)
         # Before the answers: whoever is answered and then looks at a board must not see an older one.
         self._on_change(reply.epoch, dict(zip(reply.changed[::2], reply.changed[1::2], strict=True)))
-        for answer, outcome in zip(batch.replies, outcomes, strict=True):
-            answer(outcome)
-        self._on_batch(outcomes, time.monotonic() - batch.oldest)
+        if batch.votes:
+            for answer, outcome in zip(batch.replies, outcomes, strict=True):
+                answer(outcome)
+            self._on_batch(outcomes, time.monotonic() - batch.oldest)
+        elif outcomes:
+            log.warning("votes whose fate was unknown were counted", votes=len(outcomes))
         if not self.waiting:
             self._idle.set()
 
@@ -247,13 +274,14 @@ class Batcher:
                 self._expire()
             return task.result()
         finally:
-            task.cancel()
-            await asyncio.wait({task})
+            await end(task)
 
     def _lost(self, error: StorageError) -> None:
         if self._away_since is None:
             self._away_since = time.monotonic()
-            log.warning("live store is away", error=str(error))
+        if str(error) != self._said:
+            self._said = str(error)
+            log.warning("live store is away", error=self._said)
 
     def _refusing(self) -> bool:
         return self._away_since is not None and time.monotonic() - self._away_since > REFUSE_AFTER
@@ -263,22 +291,23 @@ class Batcher:
         if self._refusing():
             self._refuse_waiting()
         give_up = time.monotonic() - GIVE_UP_AFTER
-        while self._in_flight and self._in_flight[0].sent < give_up:
-            _refuse(self._in_flight.popleft().replies, Status.UNKNOWN)
+        for batch in self._in_flight:
+            if batch.sent < give_up:
+                batch.void()
         if not self.waiting:
             self._idle.set()
 
     def _refuse_all(self) -> None:
         while self._in_flight:
-            _refuse(self._in_flight.popleft().replies, Status.UNKNOWN)
+            self._in_flight.popleft().void()
         self._refuse_waiting()
 
     def _refuse_waiting(self) -> None:
         replies, self._replies, self._votes = self._replies, [], []
         self._arrivals.clear()
-        _refuse(replies, Status.OVERLOADED)
+        _answer_all(replies, Status.OVERLOADED)
 
 
-def _refuse(replies: list[Reply], status: Status) -> None:
+def _answer_all(replies: list[Reply], status: Status) -> None:
     for answer in replies:
         answer(Outcome(status))

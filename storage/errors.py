@@ -56,3 +56,8 @@ def hides_cancellation(error: Exception, outer: BaseException | None) -> bool:
             return True
         cause = cause.__context__
     return False
+
+
+def closed_transport(error: Exception) -> bool:
+    """Whether this is uvloop's way to say that a connection was lost under a write, which is no error of ours."""
+    return isinstance(error, RuntimeError) and "handler is closed" in str(error)

@@ -27,10 +27,11 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from storage import scripts
 from storage.calendar import Periods, periods_at
-from storage.errors import StoreRefused, StoreUnavailable, hides_cancellation
+from storage.errors import StoreRefused, StoreUnavailable, closed_transport, hides_cancellation
 from storage.types import Board, BoardItem, Changed, ItemType, Position, Query, Ranking, Row
 
 READ_TIMEOUT: Final = 5.0
@@ -94,23 +95,30 @@ def _translated() -> Iterator[None]:
         raise StoreUnavailable(f"the live store does not answer: {error}") from error
 
 
-def _stoppable(kind: Any) -> Any:
-    """The same connections, but not deaf to a task's cancellation.
+def _mended(kind: Any) -> Any:
+    """The same connections, but not deaf to a task's cancellation, and made again where they were lost unnoticed.
 
     redis-py sends with asyncio's `wait_for`, which before Python 3.12 swallows a cancellation that comes when the
-    bytes have just gone out: the task goes on, and whoever stopped it waits for ever.
+    bytes have just gone out: the task goes on, and whoever stopped it waits for ever. And it does not know uvloop's
+    word for a connection that is closed, so that it would not try again.
     """
 
-    class Stoppable(kind):  # type: ignore[misc]  # one of redis-py's, by the address
+    class Mended(kind):  # type: ignore[misc]  # one of redis-py's, by the address
         async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
             task = asyncio.current_task()
             before = task.cancelling() if task else 0
-            await super().send_packed_command(command, check_health)
+            try:
+                await super().send_packed_command(command, check_health)
+            except RuntimeError as error:
+                if not closed_transport(error):
+                    raise
+                await self.disconnect(nowait=True)
+                raise RedisConnectionError(str(error)) from error
             if task and task.cancelling() > before:
                 await self.disconnect(nowait=True)
                 raise asyncio.CancelledError
 
-    return Stoppable
+    return Mended
 
 
 class LiveStore:
@@ -133,7 +141,7 @@ class LiveStore:
             retry=Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.2), 2),
         )
         pool = self._redis.connection_pool
-        pool.connection_class = _stoppable(pool.connection_class)
+        pool.connection_class = _mended(pool.connection_class)
         self._scripts = {name: self._redis.register_script(scripts.source(name)) for name in scripts.NAMES}
 
     async def __aenter__(self) -> Self:

@@ -71,13 +71,13 @@ class Recovery:
         found = await self._live.hold(shard)
         if found.seq > found.flushed:
             await self._save_log(shard, found)
-        saved = await self._ledger.position(shard)
         await self._live.clear(shard)
         epoch = secrets.token_hex(8)
         # From here on a flusher that was held up with events of the old state in its hands can't commit them.
-        seq = await self._ledger.begin_epoch(shard, epoch, floor)
-        if floor > saved:
-            log.error("acknowledged votes are lost: neither store has them", shard=shard, lost=floor - saved)
+        seq = await self._ledger.begin_epoch(shard, epoch, 0)
+        if floor > seq:
+            log.error("acknowledged votes are lost: neither store has them", shard=shard, lost=floor - seq)
+            seq = await self._ledger.begin_epoch(shard, epoch, floor)
         if seq:
             log.warning("rebuilding the live store from the archive", shard=shard, seq=seq, epoch=epoch)
         now = max(self._now(), await self._ledger.last_event_at(shard))

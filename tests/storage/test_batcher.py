@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from storage import batcher as batcher_module
 from storage import live as live_module
@@ -297,6 +299,77 @@ async def test_a_batch_under_way_is_given_up_after_a_while_even_if_connecting_ha
         assert (await one.cast(Vote(FINAL, 2, "item-1", 1)))[0].status is Status.UNKNOWN
 
 
+async def test_votes_that_were_given_up_are_not_applied_when_they_arrive_after_all(
+    shard: Shard, proxy: Proxy, far: LiveStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batcher_module, "GIVE_UP_AFTER", 0.0)
+    async with voter(Detour(far.pipe(SHARD), shard.live.pipe(SHARD))) as one:
+        await one.cast(Vote(CHANGING, 1, "item-1", 1))
+        proxy.silence()
+        assert (await one.cast(Vote(CHANGING, 1, "item-1", 5)))[0].status is Status.UNKNOWN
+        # On another server, or in a hurry, the agent thinks better of it.
+        await until(lambda: one.batcher.available)
+        assert (await one.cast(Vote(CHANGING, 1, "item-1", 2)))[0].status is Status.CHANGED
+        proxy.resume()
+        await until(lambda: not proxy.connections)
+    assert [event.value for event in await shard.events()] == [1, 2]
+
+
+async def test_votes_that_were_given_up_and_had_been_counted_are_told_of(
+    shard: Shard, proxy: Proxy, far: LiveStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batcher_module, "GIVE_UP_AFTER", 0.0)
+    with capture_logs() as logs:
+        async with voter(far.pipe(SHARD)) as one:
+            await one.cast(Vote(FINAL, 1, "item-1", 1))
+            proxy.cut_replies()
+            assert (await one.cast(Vote(FINAL, 2, "item-1", 1)))[0].status is Status.UNKNOWN
+            await until(lambda: one.batcher.available)
+    assert len(await shard.events()) == 2
+    assert [line["votes"] for line in logs if line["event"].endswith("unknown were counted")] == [1]
+
+
+async def test_a_store_that_was_replaced_is_noticed_where_nobody_votes(shard: Shard) -> None:
+    asked: list[Known | None] = []
+
+    async def recover(known: Known | None) -> Known:
+        asked.append(known)
+        return Known(EPOCH if len(asked) == 1 else "next", 0)
+
+    async with voter(shard.live.pipe(SHARD), recover=recover) as one:
+        await until(lambda: one.batcher.available)
+        await shard.live.begin(SHARD, "next", 1)
+        one.batcher.check()
+        await until(lambda: len(asked) == 2)
+        await until(lambda: one.batcher.available)
+        assert one.batcher.known == Known("next", 1)
+    assert [vote for vote, _ in one.outcomes] == []
+
+
+async def test_a_sender_that_misses_its_cancellation_does_not_stop_the_shard(shard: Shard) -> None:
+    """As drivers do that wait with `asyncio.wait_for` up to Python 3.11."""
+
+    class Deaf(Gated):
+        async def send(self, batch: bytes) -> None:
+            await super().send(batch)
+            if self.sent == 3:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+
+    async def recover(known: Known | None) -> Known:
+        return Known(EPOCH if known is None else "next", 0)
+
+    pipe = Deaf(shard.live.pipe(SHARD))
+    pipe.gate.set()
+    async with voter(pipe, recover=recover) as one:
+        await one.cast(Vote(FINAL, 1, "item-1", 1))
+        await shard.live.begin(SHARD, "next", 1)
+        first = one.submit(Vote(FINAL, 2, "item-1", 1))
+        await until(lambda: pipe.sent == 2)
+        second = one.submit(Vote(FINAL, 3, "item-1", 1))
+        assert {(await first).status, (await second).status} == {Status.APPLIED}
+
+
 async def test_votes_are_refused_while_a_recovery_takes_its_time(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batcher_module, "REFUSE_AFTER", 0.05)
     done = asyncio.Event()
@@ -355,6 +428,7 @@ async def test_whoever_still_waits_at_the_end_is_refused(shard: Shard) -> None:
     async with voter(pipe) as one:
         answers = [one.submit(Vote(FINAL, agent, "item-1", 1)) for agent in range(2 * BATCH_LIMIT + 1)]
         await until(lambda: pipe.sent == 2)
+    # Those that were sent may have been applied.
     assert Counter(answer.result().status for answer in answers) == {
         Status.UNKNOWN: 2 * BATCH_LIMIT,
         Status.OVERLOADED: 1,

@@ -1,0 +1,95 @@
+"""Connections that were lost while nobody looked, under the event loop that servers run on."""
+
+import asyncio
+from collections.abc import Callable
+
+import asyncpg
+import pytest
+import uvloop
+from structlog.testing import capture_logs
+
+from storage import archive as archive_module
+from storage.archive import Archive
+from storage.errors import ArchiveUnavailable
+from storage.live import LiveStore
+from storage.types import Known
+from tests.proxy import Proxy, unix_socket
+from tests.storage.house import House
+
+
+def test_a_pooled_connection_that_was_reset_is_made_again(redis_url: str, prefix: str) -> None:
+    async def scenario() -> list[int]:
+        async with (
+            Proxy(unix_socket(redis_url)) as proxy,
+            LiveStore(f"redis://127.0.0.1:{proxy.port}", prefix) as live,
+        ):
+            counts = []
+            for break_off in (proxy.reset, proxy.cut):
+                await asyncio.gather(*(live.quota_used(0, 1, 1) for _ in range(5)))
+                counts.append(proxy.connections)
+                break_off()
+                await _until(lambda: not proxy.connections)
+                # As many as were in the pool, so that each of them is tried.
+                await asyncio.gather(*(live.quota_used(0, 1, 1) for _ in range(5)))
+            return counts
+
+    assert min(uvloop.run(scenario())) > 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"),
+        asyncpg.ReadOnlySQLTransactionError("cannot execute INSERT in a read-only transaction"),
+        asyncpg.DeadlockDetectedError("deadlock detected"),
+        asyncpg.DiskFullError("no space left on device"),
+        RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed"),
+    ],
+)
+async def test_what_passes_by_itself_counts_as_away(error: Exception) -> None:
+    with pytest.raises(ArchiveUnavailable), archive_module._translated():
+        raise error
+
+
+async def test_a_bug_does_not_count_as_away() -> None:
+    with pytest.raises(RuntimeError), archive_module._translated():
+        raise RuntimeError("a bug")
+
+
+async def test_only_events_that_the_archive_does_not_get_are_told_as_lost(house: House, database_url: str) -> None:
+    """A flusher may be in the middle of its transaction when the live store is found empty."""
+    await house.cast(house.vote("ann", "aria", 1))
+    await house.flush()
+    await house.cast(house.vote("bob", "aria", 1))
+    blocker = await asyncpg.connect(database_url)
+    await blocker.execute("begin; lock table votes in exclusive mode")
+    flushing = asyncio.create_task(house.flusher().flush_all())
+    await _asking(house.archive, "select 1 from pg_stat_activity where wait_event_type = 'Lock'")
+    await house.live.clear(house.shard)
+    with capture_logs() as logs:
+        recovering = asyncio.create_task(house.recovery.ensure(house.shard, Known(house.known.epoch, 5)))
+        await _asking(house.archive, "select 1 from pg_stat_activity where query like '%on conflict (shard)%' "
+                      "and wait_event_type = 'Lock'")  # fmt: skip
+        await blocker.close()
+        known = await recovering
+    await asyncio.gather(flushing, return_exceptions=True)
+    assert [line["lost"] for line in logs if line["log_level"] == "error"] == [3]
+    assert known.floor == 5
+    assert [row[0] for row in await house.fetch("select seq from vote_events order by seq")] == [1, 2]
+
+
+async def _asking(archive: Archive, question: str) -> None:
+    """Returns when the answer has a row that is not about the question itself."""
+    async with asyncio.timeout(10):
+        while True:
+            async with archive.connection() as connection:
+                if await connection.fetchval(
+                    f"{question} and pid <> pg_backend_pid() and datname = current_database()"
+                ):
+                    return
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
