@@ -44,7 +44,8 @@ class Metrics:
         self.deliveries = self._counter("plaudit_deliveries", "Snapshots and deltas given to sockets.")
         self.backlog = self._gauge("plaudit_backlog_events", "Events not yet in PostgreSQL.", "shard")
         self.score_lag = self._histogram(
-            "plaudit_vote_to_score_seconds", "From the arrival of the oldest vote of a batch to the answer of the live store."
+            "plaudit_vote_to_score_seconds",
+            "From the arrival of the oldest vote of a batch to the answer of the live store.",
         )
         self.screen_lag = self._histogram(
             "plaudit_score_to_screen_seconds", "From a change of a score to the writing of its delta."
