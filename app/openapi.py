@@ -117,7 +117,7 @@ def _operation(path: str, name: str, call: Call, schema_of: _Schemas) -> dict[st
         "tags": [call.tag],
         "summary": call.summary,
         "parameters": [*_path_parameters(path, schema_of), *_query_parameters(call, schema_of)],
-        "responses": _responses(call, schema_of),
+        "responses": _responses(path, call, schema_of),
     }
     if call.text:
         operation["description"] = call.text
@@ -149,9 +149,11 @@ def _query_parameters(call: Call, schema_of: _Schemas) -> Iterator[dict[str, Any
         yield {"name": "tenant", "in": "query", "required": False, "description": text, "schema": {"type": "string"}}
 
 
-def _responses(call: Call, schema_of: _Schemas) -> dict[str, Any]:
+def _responses(path: str, call: Call, schema_of: _Schemas) -> dict[str, Any]:
     responses = {str(status): _response(answer, schema_of) for status, answer in call.answers.items()}
     codes = {*call.errors, *_ALWAYS, *(_WITH_STORES if call.stores else ())}
+    if "{" in path:
+        codes.add("invalid")  # a part of a path may be no name at all
     for status in sorted({ERRORS[code].status for code in codes}):
         kinds = [kind for kind in ERRORS.values() if kind.code in codes and kind.status == status]
         examples = {kind.code: {"value": _problem(kind.code)} for kind in kinds}
