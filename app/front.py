@@ -85,6 +85,7 @@ class _Front(HttpToolsProtocol):
         self.logger = _LOGGER
         self._stage = _IDLE
         self._piece = 0  # bytes of the piece that is being read
+        self._first = 0  # bytes of the piece in which the request began
         self._read = 0  # bytes of the pieces after the one in which the request began
         self._ignored = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -122,6 +123,7 @@ class _Front(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._stage = _HEAD
+        self._first = self._piece
         self._read = 0
         self._stop_timer()
         super().on_message_begin()
@@ -172,7 +174,8 @@ class _Front(HttpToolsProtocol):
         return self.client[0] if self.client else ""
 
     def _is_head_too_large(self) -> bool:
-        if max(self._piece, self._read) <= MAX_HEAD:
+        # The piece in which it began may hold other requests too: only a sum tells.
+        if self._first + self._read <= MAX_HEAD:
             return False
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD
 
