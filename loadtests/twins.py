@@ -87,14 +87,20 @@ class TwinVoter(Attacker, Caller):
         for connection, vote in zip(self._pair, (ballot, other), strict=True):
             connection.send([vote.message(message_id)])
         outcomes = [_outcome(answer_to(message_id, connection)) for connection in self._pair]
-        return outcomes if third is None else [*outcomes, third.get()]
+        if third is not None:
+            outcome = third.get()
+            if outcome is None:
+                raise CheckFailed("a vote over HTTP without an outcome")
+            outcomes.append(outcome)
+        return outcomes
 
-    def _post(self, ballot: Ballot) -> str:
+    def _post(self, ballot: Ballot) -> str | None:
+        """The status, None where the call failed, which is reported by then."""
         with self.calling("POST", "/api/v1/vote", "/api/v1/vote, at once", json=ballot.body()) as call:
             status: str = call.json(call.status).get("status", "")
             call.json(201 if status == "applied" else 200)
             return status
-        return "failed"
+        return None
 
     def _check(self, *, same: bool, outcomes: list[str]) -> None:
         self._counted += outcomes.count("applied")
