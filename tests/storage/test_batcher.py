@@ -364,9 +364,13 @@ async def test_a_sender_that_misses_its_cancellation_does_not_stop_the_shard(sha
     async with voter(pipe, recover=recover) as one:
         await one.cast(Vote(FINAL, 1, "item-1", 1))
         await shard.live.begin(SHARD, "next", 1)
+        # The store's refusal is read when both are sent: the second is the one whose sender does not hear.
+        pipe.gate.clear()
         first = one.submit(Vote(FINAL, 2, "item-1", 1))
         await until(lambda: pipe.sent == 2)
         second = one.submit(Vote(FINAL, 3, "item-1", 1))
+        await until(lambda: pipe.sent == 3)
+        pipe.gate.set()
         assert {(await first).status, (await second).status} == {Status.APPLIED}
 
 
