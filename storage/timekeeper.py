@@ -6,7 +6,7 @@ Only the process that flushes a shard keeps its time, so that it is kept once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -16,10 +16,11 @@ from storage.boards import Boards
 from storage.calendar import MINUTE_MS, periods_at
 from storage.errors import StorageError
 from storage.flusher import Flusher
+from storage.history import DEPTH as HISTORY_DEPTH
 from storage.history import History
 from storage.live import LiveStore
 from storage.samples import DEPTH, Samples
-from storage.types import Board, Query, TopView
+from storage.types import Board, Query, Row, TopView, Window
 
 HOUR: Final = 60 * MINUTE_MS
 """How far back movement looks."""
@@ -39,6 +40,7 @@ class Timekeeper:
         self._history = History(archive)
         self._now = now
         self._sampled: dict[int, tuple[str, int]] = {}
+        self._remembered: dict[tuple[int, Window], int] = {}
 
     async def run(self) -> None:
         """Acts at every full minute of the clock, which includes every midnight."""
@@ -74,5 +76,15 @@ class Timekeeper:
         for window, ranking in zip(board.windows, rankings, strict=True):
             if ranking is not None:
                 await self._samples.add(board.number, window, now, ranking.rows)
-                await self._history.add(board.number, window, now, ranking.rows)
+                await self._remember(board, window, now, ranking.rows)
         self._sampled[board.number] = first.epoch, first.version
+
+    async def _remember(self, board: Board, window: Window, now: int, rows: Sequence[Row]) -> None:
+        """Keeps how a window stands for charts, where it stands otherwise than a minute ago.
+
+        A board's version rises with its trending scores too, which leaves its other windows as they are.
+        """
+        known = hash(tuple((row.item, row.points) for row in rows[:HISTORY_DEPTH]))
+        if self._remembered.get((board.number, window)) != known:
+            await self._history.add(board.number, window, now, rows)
+            self._remembered[board.number, window] = known

@@ -5,8 +5,10 @@ import pytest
 from storage.archive import Archive
 from storage.calendar import DAY_MS
 from storage.errors import NotFound
+from storage.flusher import Flusher
 from storage.history import DEPTH, HOURS_KEPT, History
 from storage.live import VIEWERS_FOR, LiveStore
+from storage.timekeeper import Timekeeper
 from storage.types import Row
 from tests.storage.house import SONGS, House
 from tests.storage.shard import HOUR, MINUTE, NOON
@@ -67,3 +69,17 @@ async def test_viewers_are_counted_over_all_servers_that_live(live: LiveStore) -
     assert await live.share_viewers(1, "b", {}, NOON + 1) == {}
     assert await live.share_viewers(0, "b", {1: 2}, NOON + VIEWERS_FOR) == {1: 2}
     assert await live.share_viewers(0, "b", {}, NOON + VIEWERS_FOR) == {}
+
+
+async def test_the_timekeeper_keeps_every_window_of_a_board_that_changed(house: House, archive: Archive) -> None:
+    keeper = Timekeeper(Flusher(house.shard, house.live, archive), house.live, archive, lambda: house.now)
+    await house.cast(house.vote("ann", "fugue", 1))
+    for minute in range(3):
+        await keeper.tick(NOON + minute * MINUTE)
+    for window in set(house.songs.windows) - {"trending"}:
+        lines = await History(archive).lines(
+            house.songs.number, window, NOON - HOUR, NOON + HOUR, top=1, item_id=None, samples=60
+        )
+        # Nothing but trending changed after the first minute, so that nothing was kept.
+        assert lines.times == [NOON]
+        assert [(line.item_id, line.ranks, line.points) for line in lines.items] == [("fugue", [1], [100])]

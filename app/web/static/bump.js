@@ -6,6 +6,7 @@ import { axis, cut, shape, told } from "./svg.js";
 const LINES = 10;
 const PLOT = { left: 34, top: 14, width: 280, step: 34 };
 const NAMES = { at: 12, width: 210, length: 26 };
+const LABELS = { at: 30, room: 38 }; // below the places there is one more, for all who stood lower
 const TURN = 14; // the stretch in which a line goes from one place to another
 const PAUSE = 1_000; // ms between two drawings at most
 const HUES = [265, 25, 145, 90, 325, 215, 55, 185, 295, 5];
@@ -62,9 +63,17 @@ export class PlauditBump extends HTMLElement {
     const right = PLOT.left + PLOT.width;
     const drawn = shape(
       "svg",
-      { viewBox: `0 0 ${right + NAMES.width} ${bottom + 22}`, role: "img", "aria-label": inWords(lines, this.#span) },
+      {
+        viewBox: `0 0 ${right + NAMES.width} ${bottom + LABELS.room}`,
+        role: "img",
+        "aria-label": inWords(lines, this.#span),
+      },
       ...axis(span).map(([at, anchor, text]) =>
-        shape("text", { class: "axis", x: PLOT.left + at * PLOT.width, y: bottom + 14, "text-anchor": anchor }, text),
+        shape(
+          "text",
+          { class: "axis", x: PLOT.left + at * PLOT.width, y: bottom + LABELS.at, "text-anchor": anchor },
+          text,
+        ),
       ),
       ...lines.map((line) => this.#line(line)),
     );

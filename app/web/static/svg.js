@@ -25,7 +25,7 @@ export function cut(text, length) {
 }
 
 /** Round figures between two numbers, few enough to be read. */
-export function ticks(low, high, wanted = 3) {
+export function ticks(low, high, wanted = 4) {
   const rough = Math.max(high - low, 1) / wanted;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = Math.max(1, power * [1, 2, 5, 10].find((factor) => factor * power >= rough));
@@ -51,6 +51,6 @@ export function axis(span) {
 
 function long(milliseconds) {
   const minutes = milliseconds / MINUTE;
-  if (minutes < 90) return `${numbers.format(minutes)} min`;
+  if (minutes < 90) return `${Math.round(minutes)} min`;
   return `${numbers.format(minutes / 60)} h`;
 }

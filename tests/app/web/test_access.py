@@ -62,6 +62,7 @@ async def test_axe_finds_nothing(browser: Browser, scene: Lively, scheme: str, w
     await page.get_by_label("Key", exact=True).fill(scene.key)
     await page.get_by_role("button", name="Use the key").click()
     await expect(page.locator(".cast").first).to_be_visible()
+    assert await page.evaluate("document.documentElement.scrollWidth") == width
     await check(page)
     await context.close()
 
