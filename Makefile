@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench load schema lock clean
+.PHONY: help run test lint chaos bench load schema lock clean
 
 help: ## Lists these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ lint: $(VENV)/dev.stamp ## Checks style, formatting and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+chaos: $(VENV)/dev.stamp ## A million messages of nonsense, then 20 minutes of faults under load (SECONDS=120 SEED=7 for less)
+	@$(BIN)/python -m tests.fuzz --messages $(if $(SECONDS),20000,1000000) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.faults $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/dev.stamp ## Measures every case beside its floor, within ten minutes (CASES=a,b runs some)
 	@$(BIN)/python -m loadtests.bench $(CASES)

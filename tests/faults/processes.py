@@ -1,0 +1,128 @@
+"""Server processes that are killed, stopped and frozen."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.faults.faults import Fault, Scene, until
+from tests.faults.server import Server
+
+EXIT_WITHIN: Final = 10.0
+_RESTART: Final = 1012
+_VIEWERS: Final = 5
+
+_LEADER: Final = """
+select l.pid, split_part(a.application_name, ' ', 2)::int as process
+from pg_locks l join pg_stat_activity a on a.pid = l.pid
+where l.locktype = 'advisory' and l.granted and l.classid = $1
+"""
+_FLUSHER_LOCK: Final = 0x506C61 + 1
+
+
+async def kill_server(scene: Scene) -> None:
+    """A whole server, or all of its processes, at any moment."""
+    server = scene.random.choice(scene.laboratory.servers)
+    server.kill()
+    await server.start()
+
+
+async def kill_worker(scene: Scene) -> None:
+    """One of the processes of a server that has several."""
+    server = scene.laboratory.servers[0]
+    workers = set(server.workers)
+    _signal(scene.random.choice(sorted(workers)), signal.SIGKILL)
+    if not await until(lambda: len(set(server.workers) - workers) == 1, 20.0):
+        scene.complain("a worker that was killed is not replaced")
+
+
+async def stop_server(scene: Scene) -> None:
+    """SIGTERM under load."""
+    server = scene.random.choice(scene.laboratory.servers)
+    viewers = [await _viewer(server) for _ in range(_VIEWERS)]
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    server.signal(signal.SIGTERM)
+    for viewer in viewers:
+        told = await _goodbye(viewer)
+        if told != (_RESTART, _RESTART):
+            scene.complain(f"a socket of a server that stops got {told} as bye and close code")
+    code = await server.ended()
+    if code != 0 or loop.time() - began > EXIT_WITHIN:
+        scene.complain(f"a server that was told to stop ended with {code} after {loop.time() - began:.1f} s")
+    await server.start()
+
+
+async def freeze_flusher(scene: Scene) -> None:
+    """The process that flushes is frozen until it has lost its lock to another one, and then goes on."""
+    leaders = await scene.laboratory.query(_LEADER, _FLUSHER_LOCK)
+    if not leaders:
+        return
+    backend, process = leaders[0]
+    _signal(process, signal.SIGSTOP)
+    try:
+        await scene.last(0.2, 1.0)
+        await scene.laboratory.query("select pg_terminate_backend($1)", backend)
+        for _ in range(200):
+            others = await scene.laboratory.query(_LEADER, _FLUSHER_LOCK)
+            if any(row["process"] != process for row in others):
+                break
+            await asyncio.sleep(0.05)
+        else:
+            scene.complain("nobody takes the flusher's lock over")
+        await scene.last(0.5, 3.0)
+    finally:
+        _signal(process, signal.SIGCONT)
+
+
+async def freeze_server(scene: Scene) -> None:
+    """Any process stands still for a while; its clients go elsewhere, or wait."""
+    process = scene.random.choice([pid for server in scene.laboratory.servers for pid in server.workers])
+    _signal(process, signal.SIGSTOP)
+    try:
+        await scene.last(0.5, 6.0)
+    finally:
+        _signal(process, signal.SIGCONT)
+
+
+async def _viewer(server: Server) -> ClientConnection:
+    socket = await connect(f"{server.url}/ws".replace("http", "ws", 1), compression=None)
+    await socket.send('{"type":"hello","id":0}')
+    await socket.recv()
+    return socket
+
+
+async def _goodbye(viewer: ClientConnection) -> tuple[int | None, int | None]:
+    """The codes of `bye` and of the close frame that a connection ends with."""
+    bye = None
+    try:
+        async with asyncio.timeout(2 * EXIT_WITHIN):
+            while True:
+                message: Any = msgspec.json.decode(await viewer.recv())
+                if message["type"] == "bye":
+                    bye = message["code"]
+    except ConnectionClosed as error:
+        return bye, None if error.rcvd is None else error.rcvd.code
+    except TimeoutError:
+        return bye, None
+
+
+def _signal(process: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process, number)
+
+
+FAULTS: Final = (
+    Fault("servers", "kill server", kill_server),
+    Fault("servers", "kill worker", kill_worker),
+    Fault("servers", "stop server", stop_server, tells_all=True),
+    Fault("servers", "freeze flusher", freeze_flusher),
+    Fault("servers", "freeze server", freeze_server),
+)

@@ -1,0 +1,84 @@
+"""One round: votes, a fault among them, quiet, and the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from tests.faults import clients, clock, network, processes, stores
+from tests.faults.audit import LOST, gather_facts, last_seq, quiet
+from tests.faults.faults import Fault, Scene
+from tests.faults.judge import Verdict, judge
+from tests.faults.laboratory import Laboratory
+from tests.faults.watcher import Watcher
+
+FAULTS: Final = (*processes.FAULTS, *stores.FAULTS, *network.FAULTS, *clients.FAULTS, *clock.FAULTS)
+
+_BEFORE: Final = 0.1  # of a second's votes, at least
+_BACK_WITHIN: Final = 40.0
+_ANSWERED_WITHIN: Final = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a round. `errors` are lines of servers' logs that nobody should have to read."""
+
+    kinds: Sequence[str]
+    verdict: Verdict
+    acknowledged: int
+    announced: int
+    seconds: float
+    errors: Sequence[str]
+
+
+async def play(laboratory: Laboratory, faults: Sequence[Fault], random: Random, patience: float) -> Report:
+    """Plays one round with all the faults at once."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    scene = Scene(laboratory, random, patience)
+    laboratory.complaints.clear()
+    began = await last_seq(laboratory)
+    ballots = await laboratory.boards()
+    watchers = [Watcher(board, "all", laboratory.pick) for board in ballots[:2] for _ in range(2)]
+    watching = [asyncio.create_task(watcher.run()) for watcher in watchers]
+    memory = laboratory.load.begin(ballots)
+    try:
+        await scene.votes(100, _BACK_WITHIN)
+        await scene.last(0.1, 1.0)
+        await asyncio.gather(*(fault.strike(scene) for fault in faults))
+        if not await scene.votes(100, _BACK_WITHIN):
+            scene.complain("no votes are taken after all was healed")
+        stuck = await laboratory.load.finish(_ANSWERED_WITHIN)
+        if problem := await quiet(laboratory):
+            scene.complain(problem)
+        announced, errors = _heard(laboratory)
+        facts = await gather_facts(
+            laboratory, ballots, watchers, began, announced, may_lose=any(fault.may_lose for fault in faults)
+        )
+        facts.stuck = stuck
+    finally:
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+    verdict = judge(facts, memory)
+    verdict.diverged[:0] = laboratory.complaints
+    if verdict.untold and all(fault.tells_all for fault in faults):
+        verdict.diverged.append(f"{verdict.untold} votes were counted without an answer")
+    seconds = loop.time() - started
+    return Report([fault.kind for fault in faults], verdict, memory.acks, announced, seconds, errors)
+
+
+def _heard(laboratory: Laboratory) -> tuple[int, list[str]]:
+    """How many lost votes the servers announced, and their other errors."""
+    announced = 0
+    errors = []
+    for server in laboratory.servers:
+        for line in server.said():
+            if str(line.get("event")).startswith(LOST):
+                announced += line["lost"]
+            elif line.get("level") in {"error", "critical"}:
+                errors.append(f"{server.name}: {line}")
+    return announced, errors
