@@ -34,6 +34,12 @@ STOP_WITHIN: Final = 8
 """Seconds for connections to end; then they are cut."""
 
 BACKLOG: Final = 4096
+KEEP_ALIVE: Final = 75
+"""Seconds that an idle HTTP connection is kept: longer than clients' pools and load balancers keep theirs."""
+
+IMPATIENT_AFTER: Final = 1.0
+"""Seconds after a first signal to stop before a second one counts."""
+
 SOCKET_VARIABLE: Final = "PLAUDIT_WORKER_SOCKET"
 PARENT_VARIABLE: Final = "PLAUDIT_WORKER_PARENT"
 READY_VARIABLE: Final = "PLAUDIT_WORKER_READY"
@@ -75,6 +81,7 @@ async def serve_one(
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=STOP_WITHIN,
+        timeout_keep_alive=KEEP_ALIVE,
         backlog=BACKLOG,
     )
     server = _Server(config)
@@ -101,14 +108,21 @@ class _Server(uvicorn.Server):
 
 
 def stop_signals() -> asyncio.Event:
-    """An event that the first SIGINT or SIGTERM sets; a second one ends the process at once."""
+    """An event that the first SIGINT or SIGTERM sets; a second one, from somebody impatient, ends the process at once.
+
+    Those who start programs often signal both a process and its group: that is still one wish.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    first = 0.0
 
     def received(number: int) -> None:
-        if stop.is_set():
+        nonlocal first
+        if not stop.is_set():
+            first = loop.time()
+            stop.set()
+        elif loop.time() - first > IMPATIENT_AFTER:
             os._exit(128 + number)
-        stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, received, number)
