@@ -19,6 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from storage.types import Outcome
 
 _SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_STALLS: Final = (0.25, 0.5, 1, 2.5, 5, 10)
 _VOTES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 MEDIA_TYPE: Final = CONTENT_TYPE_LATEST
@@ -54,6 +55,14 @@ class Metrics:
             "plaudit_vote_to_postgresql_seconds", "From a vote's effect to its commit in PostgreSQL."
         )
 
+        self.stalls = self._histogram(
+            "plaudit_event_loop_stall_seconds", "How long the event loop stood still, where over 250 ms.", _STALLS
+        )
+        self.checked = self._counter("plaudit_invariant_items", "Items compared between live boards and PostgreSQL.")
+        self.differences = self._counter(
+            "plaudit_invariant_differences", "Items of which the live board and PostgreSQL differed: never, one hopes."
+        )
+
     def applied(self, outcomes: Sequence[Outcome], seconds: float) -> None:
         """Notes a batch of votes that was answered after `seconds`."""
         for status, count in Tally(outcome.status for outcome in outcomes).items():
@@ -73,6 +82,11 @@ class Metrics:
     def flushed(self, seconds: float) -> None:
         """Notes a commit whose oldest event was `seconds` old."""
         self.archive_lag.observe(seconds)
+
+    def compared(self, items: int, differences: int) -> None:
+        """Notes that so many items of a live board were compared with the archive, and how many differed."""
+        self.checked.inc(items)
+        self.differences.inc(differences)
 
     def waiting(self, backlog: Mapping[int, int]) -> None:
         """Notes how many events of each shard are not in PostgreSQL yet."""

@@ -16,9 +16,11 @@ import structlog
 
 from app.activity import Activity
 from app.gateway import Gateway
+from app.invariants import InvariantChecker
 from app.metrics import Metrics
 from app.registry import Registry
 from app.settings import Settings
+from app.stalls import StallMonitor
 from app.standings import Standings
 from app.streams import Streams
 from app.tasks import Supervisor
@@ -140,6 +142,9 @@ class Services:
         self.supervisor.start("notices", self._follow_notices)
         self.supervisor.start("partitions", self._make_partitions)
         self.supervisor.start("viewers", self._count_viewers)
+        self.supervisor.start("stalls", StallMonitor(self.metrics.stalls.observe).run)
+        checker = InvariantChecker(self.flushers, self.live, self.archive, random.random, self.metrics.compared)
+        self.supervisor.start("invariants", checker.run)
 
     async def serve_shard(self, shard: int) -> None:
         """Begins to take votes for a shard, once its live state is in order."""

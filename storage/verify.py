@@ -18,6 +18,9 @@ from storage.live import BoardTimes, LiveStore
 from storage.recovery import recount
 from storage.types import Board, Query, Row, TopView, Window
 
+SAMPLE: Final = 500
+"""Items that a spot check compares at most."""
+
 _PAGE: Final = 2000
 _TRIES: Final = 20
 _BEHIND: Final = 10.0
@@ -38,6 +41,14 @@ class BoardReport(msgspec.Struct, frozen=True):
     differences: tuple[str, ...]
 
 
+class SpotCheck(msgspec.Struct, frozen=True):
+    """Items of a board that were compared as of event `seq`, and what differs, in words."""
+
+    seq: int
+    items: int
+    differences: tuple[str, ...]
+
+
 class _Live(msgspec.Struct):
     """A board as the live store has it right after event `seq`."""
 
@@ -52,6 +63,35 @@ async def verify_shard(live: LiveStore, archive: Archive, shard: int) -> list[Bo
     Raises StorageError where a store is away, or a board never holds still for long enough.
     """
     return [await _verify(live, archive, board) for board in await Boards(archive).of_shard(shard)]
+
+
+async def spot_check(live: LiveStore, archive: Archive, board: Board, offset: int = 0) -> SpotCheck:
+    """Compares some items of a board, from a place of its ranking on: the live store against the counts that are kept.
+
+    Cheap, whatever the number of events: only those are looked at that came after the moment of the comparison. Raises
+    StorageError where a store is away, or was replaced meanwhile.
+    """
+    (ranking,) = await live.read(board.shard, [Query(board.number, "all", TopView(SAMPLE, offset))])
+    if ranking is None:
+        raise StoreUnavailable(f"The live store does not have the board {board.slug!r}.")
+    await _flushed(Ledger(archive), board.shard, ranking.seq)
+    async with archive.transaction(snapshot=True) as connection:
+        flushed = await archive.queries.flush_position(connection, shard=board.shard)
+        if flushed is None or flushed["epoch"] != ranking.epoch:
+            raise StoreUnavailable(f"The live state {ranking.epoch!r} is not the one that the archive goes on with.")
+        items = [row.item for row in ranking.rows]
+        kept = {
+            row["item_id"]: (row["up"], row["down"], row["points"])
+            async for row in archive.queries.kept_at(
+                connection, shard=board.shard, board=board.number, seq=ranking.seq, items=items
+            )
+        }
+    differences = [
+        f"{row.item} is {row.up}/{row.down}/{row.points} live, {kept.get(row.item)} in the archive"
+        for row in ranking.rows
+        if kept.get(row.item) != (row.up, row.down, row.points)
+    ]
+    return SpotCheck(ranking.seq, len(items), tuple(differences))
 
 
 async def _verify(live: LiveStore, archive: Archive, board: Board) -> BoardReport:

@@ -101,3 +101,19 @@ select e.agent_id, count(*)::int as used
 from vote_events e
 where e.shard = :shard and e.at >= :since and e.value is not null
 group by e.agent_id;
+
+-- name: kept_at(shard, board, seq, items)
+-- The kept counts of some items of a board, less what came after a seq.
+select i.item_id, bi.up_votes - coalesce(e.up, 0) as up, bi.down_votes - coalesce(e.down, 0) as down,
+       bi.points - coalesce(e.points, 0) as points
+from board_items bi
+join items i on i.id = bi.item_id
+left join (
+    select item_id, sum(points)::bigint as points,
+           sum((coalesce(value, 0) > 0)::int - (coalesce(previous, 0) > 0)::int)::bigint as up,
+           sum((coalesce(value, 0) < 0)::int - (coalesce(previous, 0) < 0)::int)::bigint as down
+    from vote_events
+    where shard = :shard and seq > :seq and board_id = :board
+    group by item_id
+) e on e.item_id = bi.item_id
+where bi.board_id = :board and i.item_id = any(:items::text[]);
