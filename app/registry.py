@@ -5,6 +5,7 @@ Other servers' changes arrive as notices; while notices may have been missed, no
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import OrderedDict
 from typing import Final
@@ -14,6 +15,9 @@ from channels.errors import PlauditError
 from storage.boards import Boards
 from storage.directory import Credential, Directory, hash_secret
 from storage.types import Board, Tenant
+
+UNKNOWN_AT_ONCE: Final = 8
+"""Keys not seen before that are looked up at a time; far fewer than an address may try in a minute."""
 
 KEYS: Final = 200_000
 """Credentials that are remembered at most; some sixty megabytes."""
@@ -29,6 +33,7 @@ class Registry:
         self._boards = boards
         self._default = default_tenant
         self._guard = guard or Guard()
+        self._unknown = asyncio.Semaphore(UNKNOWN_AT_ONCE)
         self._keys: OrderedDict[bytes, Credential] = OrderedDict()
         self._good: OrderedDict[bytes, None] = OrderedDict()
         self._tenants: dict[str, Tenant] = {}
@@ -49,20 +54,27 @@ class Registry:
         if digest in self._good:
             found = await self._look_up(secret)
         else:
-            self._guard.charge(address)
-            try:
-                found = await self._look_up(secret)
-            except BaseException:
-                self._guard.refund(address)
-                raise
-            if found is not None:
-                self._guard.refund(address)
+            # Few at a time: a crowd that comes back with good keys from one address must not look like a guesser.
+            async with self._unknown:
+                found = await self._try(secret, address)
         if found is None:
             raise PlauditError("unauthorized", "This API key is unknown or was revoked")
         self._keys[digest] = found
         if len(self._keys) > KEYS:
             self._keys.popitem(last=False)
         self.issued(digest)
+        return found
+
+    async def _try(self, secret: str, address: str) -> Credential | None:
+        """Looks up what may be a guess."""
+        self._guard.charge(address)
+        try:
+            found = await self._look_up(secret)
+        except BaseException:
+            self._guard.refund(address)
+            raise
+        if found is not None:
+            self._guard.refund(address)
         return found
 
     async def _look_up(self, secret: str) -> Credential | None:

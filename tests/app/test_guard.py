@@ -81,6 +81,18 @@ async def test_guesses_over_http(house: House) -> None:
     assert (await house.door.get("/api/v1/boards")).status_code == 200
 
 
+async def test_a_crowd_with_good_keys_is_no_guesser(stage: Stage) -> None:
+    key = await stage.key()
+    stage.services.registry.forget_all()
+    stage.services.registry._good.clear()
+
+    async def greeted() -> str:
+        async with stage.connect() as client:
+            return str((await client.ask("hello", token=key))["type"])
+
+    assert set(await asyncio.gather(*(greeted() for _ in range(3 * PER_MINUTE)))) == {"welcome"}
+
+
 async def test_guesses_over_the_websocket(stage: Stage) -> None:
     key = await stage.key()
     for number in range(PER_MINUTE):
