@@ -147,9 +147,12 @@ class Services:
         self.supervisor.start("invariants", checker.run)
 
     async def serve_shard(self, shard: int) -> None:
-        """Begins to take votes for a shard, once its live state is in order."""
+        """Begins to take votes for a shard, once its live state is in order, unless it is served already."""
         self._shards.add(shard)
         await self.recovery.ensure(shard)
+        if shard in self.batchers:
+            # Two batchers would send under one name, and take each other's answers for their own.
+            return
         batcher = Batcher(
             self.live.pipe(shard),
             f"{self._server}-{shard}",
