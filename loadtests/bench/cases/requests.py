@@ -176,7 +176,7 @@ def read(limit: int) -> Any:
             figure=f"{median(rates):,.0f} reads/s, {calls} store calls in {quiet.answered:,}",
             floor=f"{median(best):,.0f} reads/s",
             ratio=ratio,
-            met=ratio >= 0.85 and calls == 0 and not failed(runs, "200"),
+            met=ratio >= 0.85 and calls < quiet.answered / 1000 and not failed(runs, "200"),
             notes=[
                 f"server CPU {cost:.0f} us a read (floor {least:.0f}); answers of {runs[0].size:,} bytes",
                 f"client {median([run.cpu for run in runs]):.2f} cores",

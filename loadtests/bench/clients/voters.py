@@ -21,6 +21,7 @@ Plan = Literal["unique", "uniform", "zipf"]
 
 _SETTLES_WITHIN = 10.0
 _PACE = 0.005
+_AT_ONCE = 20
 
 
 class VoteRun(msgspec.Struct, frozen=True):
@@ -42,7 +43,7 @@ class VoteRun(msgspec.Struct, frozen=True):
 class _Answer(msgspec.Struct, gc=False):
     type: str
     id: int | None = None
-    code: str = ""
+    code: str | int = ""
 
 
 _decode = msgspec.json.Decoder(_Answer | list[_Answer]).decode
@@ -84,7 +85,7 @@ class Voter(WSListener):
         began = self.sent.pop(answer.id or 0, None)
         # An echo server answers a vote with itself.
         if began is None or answer.type not in {"ack", "vote"}:
-            self.errors[answer.code or answer.type] += 1
+            self.errors[str(answer.code or answer.type)] += 1
         else:
             self.times.append(time.monotonic() - began)
         if self.again:
@@ -156,9 +157,8 @@ class Voters:
             "zipf": lambda n: repeated(board, zipf(items, n)),
         }
         voters = [Voter(key, plans[plan](first + n)) for n, key in enumerate(keys)]
-        for voter in voters:
-            await ws_connect(lambda voter=voter: voter, f"ws://127.0.0.1:{port}/ws")
-        await asyncio.gather(*(voter.ready for voter in voters))
+        for start in range(0, len(voters), _AT_ONCE):
+            await asyncio.gather(*(_connect(port, voter) for voter in voters[start : start + _AT_ONCE]))
         return cls(voters)
 
     async def run(self, *, seconds: float, in_flight: int) -> VoteRun:
@@ -207,6 +207,11 @@ class Voters:
         deadline = time.monotonic() + _SETTLES_WITHIN
         while any(voter.sent for voter in self._voters) and time.monotonic() < deadline:
             await asyncio.sleep(0.001)
+
+
+async def _connect(port: int, voter: Voter) -> None:
+    await ws_connect(lambda: voter, f"ws://127.0.0.1:{port}/ws")
+    await voter.ready
 
 
 if __name__ == "__main__":
