@@ -9,6 +9,7 @@ import { make } from "./row.js";
  */
 const STORED = "plaudit-key";
 const TOLD = 8_000; // ms for which a notice stands
+const LIST = 100; // values among which one can still choose
 
 export class Voting {
   #connection;
@@ -170,22 +171,30 @@ function choices({ ballot }, cast) {
   };
 }
 
-/** Points or stars as a list to choose from. */
-function points({ ballot: { min, max } }, cast) {
-  const input = make("select", { onchange: () => cast(input.value === "" ? held : Number(input.value)) });
+/** Points or stars as a list to choose from, or where that would be long as a number to type. */
+function points({ ballot }, cast) {
+  const input = ballot.max - ballot.min < LIST ? list(ballot) : number(ballot);
   let held = null;
-  input.append(make("option", { value: "", textContent: "–" }));
-  const most = Math.min(max, min + 1000);
-  for (let value = most; value >= min; value -= 1) input.append(make("option", { value, textContent: value }));
+  // Nothing in place of a value takes the ballot back, which is what casting it once more does.
+  input.addEventListener("change", () => cast(input.value === "" ? held : Number(input.value)));
   return {
     element: make("td", { className: "extra", role: "cell" }, input),
-    rename: (title) => input.setAttribute("aria-label", `Points for ${title}`),
+    rename: (title) => input.setAttribute("aria-label", `${ballot.kind === "stars" ? "Stars" : "Points"} for ${title}`),
     hold: (value) => {
       held = value;
       input.value = value ?? "";
     },
   };
 }
+
+function list({ kind, min, max }) {
+  const input = make("select", {}, make("option", { value: "", textContent: "–" }));
+  for (let value = max; value >= min; value -= 1)
+    input.append(make("option", { value, textContent: kind === "stars" ? `${value} ★` : value }));
+  return input;
+}
+
+const number = ({ min, max }) => make("input", { type: "number", min, max, step: 1, placeholder: "–" });
 
 /** How an entry should stand after a ballot is cast in place of another. */
 function supposed({ score, up_votes: up, down_votes: down }, held, taken, weight) {

@@ -110,55 +110,6 @@ async def test_comments_come_newest_first_and_page_by_page(page: Page, scene: Li
     await expect(comments).to_have_count(13)
 
 
-async def sign_in(page: Page, key: str) -> None:
-    await page.get_by_role("button", name="Vote", exact=True).click()
-    await page.get_by_label("Key", exact=True).fill(key)
-    await page.get_by_role("button", name="Use the key").click()
-
-
-async def test_a_vote_is_shown_at_once_then_confirmed_or_undone(page: Page, scene: Lively) -> None:
-    (key,) = await scene.agents(1, "voter")
-    await live(page, f"{scene.url}/boards/songs")
-    await sign_in(page, key)
-    await expect(page.locator("#agent")).to_contain_text("voter-0")
-    item = await page.locator(f"{LEADER}").get_attribute("data-item")
-    row = page.locator(f"#table tr[data-item='{item}']")
-    score = int(await row.locator(".score").inner_text())
-    up, down = row.locator(".cast.up"), row.locator(".cast.down")
-    await up.click()
-    await expect(up).to_have_attribute("aria-pressed", "true")
-    await expect(row.locator(".score")).to_have_text(str(score + 1))
-    await expect(row).not_to_have_class("pending")
-    # A ballot on this board is final: the server says so, and the page takes back what it supposed.
-    await down.click()
-    await expect(page.get_by_role("alert")).to_contain_text("ballot on the item stands and is final")
-    await expect(up).to_have_attribute("aria-pressed", "true")
-    await expect(down).to_have_attribute("aria-pressed", "false")
-    await expect(row.locator(".score")).to_have_text(str(score + 1))
-    # The key outlives a reload, and with it what was voted; other tabs know nothing of it.
-    await page.reload()
-    await expect(up).to_have_attribute("aria-pressed", "true")
-    await up.click()
-    await expect(up).to_have_attribute("aria-pressed", "false")
-    await expect(row.locator(".score")).to_have_text(str(score))
-    assert await page.evaluate("localStorage.length + document.cookie.length") == 0
-    await page.get_by_role("button", name="Stop voting").click()
-    await expect(up).to_have_count(0)
-    assert await page.evaluate("sessionStorage.length") == 0
-    await expect(page.locator("body")).to_have_attribute("data-state", "live")
-
-
-async def test_a_key_that_is_unknown_is_refused_and_forgotten(page: Page, scene: Lively) -> None:
-    await live(page, f"{scene.url}/boards/songs")
-    await sign_in(page, "not-a-key")
-    await expect(page.get_by_role("alert")).to_contain_text("This key is unknown")
-    await expect(page.locator("body")).to_have_attribute("data-state", "live")
-    assert await page.evaluate("sessionStorage.length") == 0
-    await page.get_by_role("button", name="Vote", exact=True).click()
-    await page.get_by_role("button", name="Cancel").click()
-    await expect(page.locator("#enter")).to_be_hidden()
-
-
 async def test_two_pages_and_the_wall_agree(page: Page, browser: Browser, scene: Lively) -> None:
     await live(page, f"{scene.url}/boards/songs?top=10")
     wall, other = await browser.new_page(), await browser.new_page()

@@ -1,0 +1,144 @@
+"""Voting by a person: every kind of ballot, shown at once, then confirmed or undone with the reason."""
+
+from typing import Any
+
+import httpx
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from tests.app.web.lively import Lively
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+LEADER = "#table tbody tr:first-child"
+SONG = "sonoa-glass-rivers"
+TITLE = "Glass Rivers"
+NONE = "\N{EN DASH}"
+
+
+async def live(page: Page, url: str) -> None:
+    await page.goto(url)
+    await expect(page.locator("body")).to_have_attribute("data-state", "live")
+    await expect(page.locator(LEADER)).to_be_visible()
+
+
+async def sign_in(page: Page, key: str) -> None:
+    await page.get_by_role("button", name="Vote", exact=True).click()
+    await page.get_by_label("Key", exact=True).fill(key)
+    await page.get_by_role("button", name="Use the key").click()
+
+
+async def test_a_vote_is_shown_at_once_then_confirmed_or_undone(page: Page, scene: Lively) -> None:
+    (key,) = await scene.agents(1, "voter")
+    await live(page, f"{scene.url}/boards/songs")
+    await sign_in(page, key)
+    await expect(page.locator("#agent")).to_contain_text("voter-0")
+    item = await page.locator(f"{LEADER}").get_attribute("data-item")
+    row = page.locator(f"#table tr[data-item='{item}']")
+    score = int(await row.locator(".score").inner_text())
+    up, down = row.locator(".cast.up"), row.locator(".cast.down")
+    await up.click()
+    await expect(up).to_have_attribute("aria-pressed", "true")
+    await expect(row.locator(".score")).to_have_text(str(score + 1))
+    await expect(row).not_to_have_class("pending")
+    # A ballot on this board is final: the server says so, and the page takes back what it supposed.
+    await down.click()
+    await expect(page.get_by_role("alert")).to_contain_text("ballot on the item stands and is final")
+    await expect(up).to_have_attribute("aria-pressed", "true")
+    await expect(down).to_have_attribute("aria-pressed", "false")
+    await expect(row.locator(".score")).to_have_text(str(score + 1))
+    # The key outlives a reload, and with it what was voted; other tabs know nothing of it.
+    await page.reload()
+    await expect(up).to_have_attribute("aria-pressed", "true")
+    await up.click()
+    await expect(up).to_have_attribute("aria-pressed", "false")
+    await expect(row.locator(".score")).to_have_text(str(score))
+    assert await page.evaluate("localStorage.length + document.cookie.length") == 0
+    await page.get_by_role("button", name="Stop voting").click()
+    await expect(up).to_have_count(0)
+    assert await page.evaluate("sessionStorage.length") == 0
+    await expect(page.locator("body")).to_have_attribute("data-state", "live")
+
+
+async def test_a_key_that_is_unknown_is_refused_and_forgotten(page: Page, scene: Lively) -> None:
+    await live(page, f"{scene.url}/boards/songs")
+    await sign_in(page, "not-a-key")
+    await expect(page.get_by_role("alert")).to_contain_text("This key is unknown")
+    await expect(page.locator("body")).to_have_attribute("data-state", "live")
+    assert await page.evaluate("sessionStorage.length") == 0
+    await page.get_by_role("button", name="Vote", exact=True).click()
+    await page.get_by_role("button", name="Cancel").click()
+    await expect(page.locator("#enter")).to_be_hidden()
+
+
+async def open_board(scene: Lively, slug: str, **rules: Any) -> None:
+    """A board with two songs."""
+    headers = {"authorization": f"Bearer {scene.where.admin_key}"}
+    board = {"slug": slug, "title": slug.capitalize(), "item_type": "song"} | rules
+    async with httpx.AsyncClient(base_url=f"{scene.url}/api/v1", headers=headers) as client:
+        assert (await client.post("/boards", json=board)).status_code == 201
+        items = [{"item_id": SONG}, {"item_id": "loomwave-umbra"}]
+        assert (await client.post(f"/boards/{slug}/items", json=items)).status_code == 201
+
+
+async def see(row: Locator, score: str, up: str) -> None:
+    """Waits until the server has said so too."""
+    await expect(row.locator(".score")).to_have_text(score)
+    await expect(row.locator(".votes.up")).to_have_text(up)
+    await expect(row).not_to_have_class("pending")
+
+
+@pytest.mark.parametrize(
+    ("slug", "ballot", "label", "choices"),
+    [
+        ("jury", {"kind": "points", "min": 1, "max": 12}, "Points", [NONE, *map(str, range(12, 0, -1))]),
+        ("stars", {"kind": "stars"}, "Stars", [NONE, "5 ★", "4 ★", "3 ★", "2 ★", "1 ★"]),
+    ],
+)
+async def test_points_and_stars_are_chosen_changed_and_taken_back(
+    page: Page, scene: Lively, slug: str, ballot: dict[str, Any], label: str, choices: list[str]
+) -> None:
+    await open_board(scene, slug, ballot=ballot, ballots_change=True)
+    (key,) = await scene.agents(1, slug)
+    await live(page, f"{scene.url}/boards/{slug}")
+    await sign_in(page, key)
+    row = page.locator(f"#table tr[data-item='{SONG}']")
+    chosen = page.get_by_label(f"{label} for {TITLE}", exact=True)
+    await expect(chosen.locator("option")).to_have_text(choices)
+    await chosen.select_option("4")
+    await see(row, "4", "1")
+    await expect(page.locator(LEADER)).to_have_attribute("data-item", SONG)
+    # By keys alone, as in any list.
+    await chosen.focus()
+    await page.keyboard.press("5")
+    await page.keyboard.press("Tab")
+    await see(row, "5", "1")
+    await page.reload()
+    await expect(chosen).to_have_value("5")
+    await chosen.select_option(NONE)
+    await see(row, "0", "0")
+    await expect(chosen).to_have_value("")
+    assert (await scene.get(f"/api/v1/boards/{slug}"))["entries"][0]["score"] == 0
+
+
+async def test_a_final_ballot_stands_as_it_was_chosen(page: Page, scene: Lively) -> None:
+    await open_board(scene, "strict", ballot={"kind": "points", "min": -5, "max": 1000})
+    (key,) = await scene.agents(1, "strict")
+    await live(page, f"{scene.url}/boards/strict")
+    await sign_in(page, key)
+    row = page.locator(f"#table tr[data-item='{SONG}']")
+    # Too many values for a list: they are typed.
+    typed = page.get_by_role("spinbutton", name=f"Points for {TITLE}")
+    await typed.fill("700")
+    await typed.press("Enter")
+    await see(row, "700", "1")
+    await typed.fill("701")
+    await typed.press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("ballot on the item stands and is final")
+    await expect(typed).to_have_value("700")
+    await see(row, "700", "1")
+    other = page.get_by_role("spinbutton", name="Points for Umbra")
+    await other.fill("1001")
+    await other.press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("This board takes a value from -5 to 1000")
+    await expect(other).to_have_value("")
