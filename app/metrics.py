@@ -1,7 +1,7 @@
 """What Prometheus may ask a server for.
 
-One `Metrics` per server process, with a registry of its own. With several workers each process answers for
-itself: a scrape reaches one of them, and shows its numbers under its `pid`.
+One `Metrics` per server process, with a registry of its own. Where there are several processes, `colleagues`
+makes one answer of theirs.
 """
 
 from __future__ import annotations

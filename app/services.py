@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from app.activity import Activity
+from app.colleagues import Scrape
 from app.gateway import Gateway
 from app.invariants import InvariantChecker
 from app.metrics import Metrics
@@ -111,6 +112,8 @@ class Services:
             origins=settings.origins,
             on_ack=partial(self.metrics.acked, "websocket"),
         )
+        self.scrape: Scrape = self._own_numbers
+        """What Prometheus is told; one of several server processes tells of all of them."""
         self._server = secrets.token_hex(6)
         self._shards: set[int] = set()
         self._shards_changed = asyncio.Event()
@@ -258,13 +261,17 @@ class Services:
     def _flushed(self, entries: Sequence[LogEntry]) -> None:
         self.metrics.flushed(max(0, self.now() - entries[0].applied_at) / 1000)
 
-    async def measure(self) -> None:
-        """Brings the gauges up to date, for a scrape; the backlog only where the live store answers."""
+    async def _own_numbers(self) -> bytes:
+        """The metrics of this process as they are now; the backlog only where the live store answers."""
         self.metrics.connections.labels("agent").set(self.gateway.agents)
         self.metrics.connections.labels("viewer").set(self.gateway.viewers)
-        with contextlib.suppress(StoreUnavailable, TimeoutError):
+        try:
             async with asyncio.timeout(_CHECK_WITHIN):
                 self.metrics.waiting(await self.backlog())
+        except (StorageError, TimeoutError):
+            # The other numbers matter most while a store is away.
+            self.metrics.backlog.clear()
+        return self.metrics.text()
 
     async def _follow_announcements(self) -> None:
         """Hears of the boards that other servers' votes changed."""

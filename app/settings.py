@@ -175,6 +175,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "default"
     workers: Annotated[int, Setting("PLAUDIT_WORKERS", _number(int, 1, 256), "Server processes.")] = 1
+    demo_rate: Annotated[
+        float,
+        Setting(
+            "PLAUDIT_DEMO_RATE",
+            _number(float, 0, 1000, " (per second)"),
+            "Votes a second of the crowd that gives `serve --demo` life; 0 for none.",
+        ),
+    ] = 4.0
     tick_rate: Annotated[
         float,
         Setting(

@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+import structlog
+
 from app.admin import Admin, AdminError, Issued
 from app.crowd import Act, Crowd, Stage
-from app.tasks import Supervisor
 from channels.client import PlauditClient, PlauditError
+from storage.tasks import end
 
 BOARDS: Final = ("songs", "tools")
 AGENTS: Final = 24
@@ -20,12 +22,16 @@ RATE: Final = 4.0
 
 _CONNECT_AT_ONCE: Final = 32
 _REVOKE_WITHIN: Final = 5.0
+_LEAVES_WITHIN: Final = 8.0
+_BACK_AFTER: Final = 5.0
 _OUTSTANDING: Final = 1000
 _CATCH_UP: Final = 0.1
 _PASSED_OVER: Final = frozenset({"already_voted", "no_ballot", "unknown_item", "quota_exceeded", "internal"})
 """Errors of one vote, after which the others go on."""
 
 _STANDING: Final = frozenset({"unchanged", "already_voted"})
+
+log = structlog.get_logger(__name__)
 
 
 async def simulate(
@@ -57,19 +63,25 @@ async def simulate(
 
 
 @asynccontextmanager
-async def lively(url: str, admin_key: str) -> AsyncIterator[None]:
-    """Simulates gently for as long as it is entered. A simulation that fails is begun again, after a while."""
-
-    async def live() -> None:
-        await simulate(url, admin_key)
-
-    # A supervisor of its own: a server whose demo fails is ready all the same.
-    supervisor = Supervisor()
-    supervisor.start("simulation", live)
+async def lively(url: str, admin_key: str, rate: float = RATE) -> AsyncIterator[None]:
+    """Simulates for as long as it is entered. A simulation that fails is begun again, after a while."""
+    crowd = asyncio.create_task(_live(url, admin_key, rate), name="simulation")
     try:
         yield
     finally:
-        await supervisor.stop()
+        # It has connections to close and keys to void: one is patient with that, but not for ever.
+        crowd.cancel()
+        await asyncio.wait([crowd], timeout=_LEAVES_WITHIN)
+        await end(crowd)
+
+
+async def _live(url: str, admin_key: str, rate: float) -> None:
+    while True:
+        try:
+            await simulate(url, admin_key, rate=rate)
+        except Exception as error:  # noqa: BLE001  # a server whose demo fails serves all the same
+            log.warning("the demo's crowd has left, and will be back", error=str(error) or type(error).__name__)
+        await asyncio.sleep(_BACK_AFTER)
 
 
 async def _stages(admin: Admin, wanted: Sequence[str]) -> list[Stage]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from functools import partial
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import uvloop
 
+from app.colleagues import colleagues
 from app.logs import configure
-from app.serve import PARENT_VARIABLE, READY_VARIABLE, SOCKET_VARIABLE, serve_one, stop_signals
+from app.serve import serve_one, stop_signals
 from app.services import Services
 from app.settings import Settings
+from app.workers import METRICS_VARIABLE, PARENT_VARIABLE, READY_VARIABLE, SOCKET_VARIABLE
 
 
 async def work() -> None:
@@ -25,7 +29,15 @@ async def work() -> None:
     _follow_parent(int(os.environ[PARENT_VARIABLE]), stop)
     listener = socket.socket(fileno=int(os.environ[SOCKET_VARIABLE]))
     async with Services.open(settings, settings.redis_url, settings.database_url) as services:
-        await serve_one(services, listener, stop, partial(os.write, int(os.environ[READY_VARIABLE]), b"."))
+        await serve_one(services, listener, stop, _one_of_several(services))
+
+
+@asynccontextmanager
+async def _one_of_several(services: Services) -> AsyncIterator[None]:
+    """The time in which this process serves: its parent and its colleagues know of it."""
+    async with colleagues(Path(os.environ[METRICS_VARIABLE]), services.scrape) as services.scrape:
+        os.write(int(os.environ[READY_VARIABLE]), b".")
+        yield
 
 
 def _follow_parent(pipe: int, stop: asyncio.Event) -> None:

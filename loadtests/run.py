@@ -53,7 +53,7 @@ def serve(log: Path) -> Iterator[Served]:
     environ |= {"PLAUDIT_PORT": "0", "PLAUDIT_ADMIN_KEY": secrets.token_urlsafe(32)}
     with tempfile.TemporaryDirectory(prefix="plaudit-") as name, log.open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(  # noqa: S603  # our own program, no words of others
-            [_plaudit(), "serve", "--demo"],
+            [_plaudit(), "serve", "--demo", "--demo-rate", "0"],
             cwd=name,
             env=environ,
             stdout=subprocess.PIPE,

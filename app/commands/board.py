@@ -33,7 +33,7 @@ window_option = click.option(
 def boards(url: str | None, key: str | None, tenant: str | None, as_json: bool) -> None:
     """List the boards."""
     server = reach(url)
-    with one_sentence(server.url), PlauditHTTP(server.url, key, tenant) as plaudit:
+    with one_sentence(server), PlauditHTTP(server.url, key, tenant) as plaudit:
         found = plaudit.boards()
     if as_json:
         _print_json(found)
@@ -61,7 +61,7 @@ def top(
 ) -> None:
     """Print the first places of BOARD, with the ids to vote with."""
     server = reach(url)
-    with one_sentence(server.url), PlauditHTTP(server.url, key, tenant) as plaudit:
+    with one_sentence(server), PlauditHTTP(server.url, key, tenant) as plaudit:
         ranking = plaudit.ranking(board, window=window, limit=limit)
     if as_json:
         _print_json(ranking)
@@ -88,7 +88,7 @@ def vote(
     """
     chosen = _choice(choice)
     server = reach(url)
-    with one_sentence(server.url), PlauditHTTP(server.url, server.agent_key(key)) as plaudit:
+    with one_sentence(server), PlauditHTTP(server.url, server.agent_key(key)) as plaudit:
         _print_result(plaudit.vote(board, item, chosen, comment), as_json=as_json)
 
 
@@ -101,7 +101,7 @@ def vote(
 def retract(board: str, item: str, url: str | None, key: str | None, as_json: bool) -> None:
     """Take the vote on ITEM of BOARD back."""
     server = reach(url)
-    with one_sentence(server.url), PlauditHTTP(server.url, server.agent_key(key)) as plaudit:
+    with one_sentence(server), PlauditHTTP(server.url, server.agent_key(key)) as plaudit:
         _print_result(plaudit.retract(board, item), as_json=as_json)
 
 

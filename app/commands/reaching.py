@@ -6,18 +6,17 @@ import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import click
 
+from app.address import ADDRESS_FILE, address_in, local_url
 from app.admin import AdminError
 from app.commands.common import load_settings
 from app.tenants import ADMIN_KEY_FILE, DEMO_KEY_FILE, kept_secret
 from channels.client import LOST, PlauditError
 from channels.link import websocket_url
-
-_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where to reach what listens there
 
 url_option = click.option("--url", envvar="PLAUDIT_URL", show_envvar=True, help="The server; without it the local one.")
 key_option = click.option(
@@ -42,10 +41,14 @@ class Unavailable(click.ClickException):
 
 
 class Reach(NamedTuple):
-    """A server's address, and the folder of a local server's keys, None where it is another machine's."""
+    """A server's address, and the folder of a local server's keys, None where it is another machine's.
+
+    `noted` is the file in which the address stood, None where it came from elsewhere.
+    """
 
     url: str
     keys: Path | None
+    noted: Path | None = None
 
     def agent_key(self, given: str | None) -> str:
         """An agent's key. Raises UsageError where there is none."""
@@ -66,22 +69,24 @@ class Reach(NamedTuple):
 
 
 def reach(url: str | None) -> Reach:
-    """The server that is meant: the one given, else the one that would be started here. Raises UsageError."""
+    """The server that is meant: the one given, else that of the data folder, else the one that would be started here.
+
+    Raises UsageError where the address is none.
+    """
     settings = load_settings()
-    if not url:
-        host = _ANYWHERE.get(settings.host, settings.host)
-        url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    noted = None if url else address_in(settings.data)
+    url = url or noted or local_url(settings.host, settings.port)
     try:
         websocket_url(url)
         # A key that is kept here is nothing to show to another machine.
         local = _is_loopback(urlsplit(url).hostname or "")
     except ValueError as error:
         raise click.UsageError(f"{error}.") from None
-    return Reach(url, settings.data if local else None)
+    return Reach(url, settings.data if local else None, settings.data / ADDRESS_FILE if noted else None)
 
 
 @contextmanager
-def one_sentence(url: str) -> Iterator[None]:
+def one_sentence(server: Reach) -> Iterator[None]:
     """Makes of whatever a server, or its absence, may answer one sentence and an exit code."""
     try:
         yield
@@ -92,7 +97,10 @@ def one_sentence(url: str) -> Iterator[None]:
         raise click.ClickException(str(error)) from None
     except LOST as error:
         said = str(error) or type(error).__name__
-        raise Unavailable(said if url in said else f"{url} can't be reached: {said}") from None
+        lost = said if server.url in said else f"{server.url} can't be reached: {said}"
+        if server.noted is not None:
+            lost = f"{lost.rstrip('.')}. {server.noted} has this address: a server that was killed leaves one behind."
+        raise Unavailable(lost) from None
 
 
 def _is_loopback(host: str) -> bool:

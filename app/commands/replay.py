@@ -50,7 +50,7 @@ def replay(slug: str, entries: Path, votes: Path, speed: float | None, url: str 
         contests = read_contests(slug, entries, votes)
     except CsvError as error:
         raise click.ClickException(str(error)) from None
-    with one_sentence(server.url):
+    with one_sentence(server):
         outcome, tables = run(lambda: _replay(contests, server.url, key, speed, console))
     same = [_print_table(contest, tables[contest.slug]) for contest in contests]
     _print_outcome(outcome)

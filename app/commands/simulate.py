@@ -40,7 +40,7 @@ def simulation(
         console=Console(stderr=True),
     )
     started = last = time.monotonic()
-    with one_sentence(server.url), bar:
+    with one_sentence(server), bar:
         # Of seconds where their number is known; without it the bar only shows that something goes on.
         progress = bar.add_task(f"{agents:,} agents", total=seconds, state="connecting")
 

@@ -54,7 +54,7 @@ def watch(
                 display.show(view)
 
     # A pipe whose reader has left is an end like any other.
-    with one_sentence(server.url), suppress(_Left), nullcontext() if as_json else drawing:
+    with one_sentence(server), suppress(_Left), nullcontext() if as_json else drawing:
         run(lambda: until_stopped(follow()))
 
 

@@ -10,7 +10,6 @@ from litestar.response.base import ASGIResponse
 from app import metrics
 from app.calls import NOT_STORED, Answer, Call, Request, answer, services_of
 from app.shapes.common import Health
-from storage.errors import StorageError
 
 _READY: Final = Health("ok", {"live_store": None, "archive": None, "votes": None, "backlog": None, "tasks": None})
 _AWAY: Final = Health("unavailable", _READY.checks | {"archive": "PostgreSQL does not answer"})
@@ -56,22 +55,16 @@ async def ready(request: Request) -> ASGIResponse:
     call=Call(
         tag="operation",
         summary="Numbers for Prometheus",
-        text="With several workers each answers for itself, labelled with its `pid` in `plaudit_build_info`.",
+        text="With several workers those of all, each sample with its `worker`; one that does not answer is left out. "
+        "`plaudit_backlog_events` is of the stores, and the same in each: take the maximum, not the sum.",
         stores=False,
         answers={200: Answer("Prometheus's text format.", str, media_type="text/plain")},
     ),
 )
 async def read_metrics(request: Request) -> ASGIResponse:
-    """All metrics of this process."""
-    services = services_of(request)
-    services.metrics.connections.labels("agent").set(services.gateway.agents)
-    services.metrics.connections.labels("viewer").set(services.gateway.viewers)
-    try:
-        services.metrics.waiting(await services.backlog())
-    except StorageError:
-        # The other numbers matter most while a store is away.
-        services.metrics.backlog.clear()
-    return ASGIResponse(body=services.metrics.text(), media_type=metrics.MEDIA_TYPE, headers=dict(NOT_STORED))
+    """All metrics."""
+    text = await services_of(request).scrape()
+    return ASGIResponse(body=text, media_type=metrics.MEDIA_TYPE, headers=dict(NOT_STORED))
 
 
 ROUTES: Final = (live, ready, read_metrics)

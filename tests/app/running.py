@@ -53,7 +53,7 @@ async def running(where: Installation, port: int = 0) -> AsyncIterator[Running]:
         listener.setblocking(False)
         chosen = listener.getsockname()[1]
         async with Services.open(where.settings, where.redis_url, where.database_url) as services:
-            serving = asyncio.create_task(serve_one(services, listener, stop, ready.set))
+            serving = asyncio.create_task(serve_one(services, listener, stop, _telling(ready)))
             readied = asyncio.create_task(ready.wait())
             await asyncio.wait([serving, readied], return_when=asyncio.FIRST_COMPLETED)
             readied.cancel()
@@ -62,3 +62,9 @@ async def running(where: Installation, port: int = 0) -> AsyncIterator[Running]:
             finally:
                 stop.set()
                 await serving
+
+
+@asynccontextmanager
+async def _telling(ready: asyncio.Event) -> AsyncIterator[None]:
+    ready.set()
+    yield

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest_asyncio
 
+from app.address import ADDRESS_FILE, kept_address
 from app.demo import load_demo
 from app.tenants import ADMIN_KEY_FILE, DEMO_KEY_FILE, keep_secret
 from tests.app.running import install, running
@@ -122,6 +123,24 @@ async def test_keys_and_addresses_come_from_flags_the_environment_or_the_data_fo
     assert by_variable.out.startswith("applied")
     by_flag = await here.run(*command, "--url", here.url, "--key", here.agent_key, PLAUDIT_KEY="wrong", **elsewhere)
     assert by_flag.out.startswith("unchanged")
+
+
+async def test_a_server_is_found_by_its_data_folder(here: Here) -> None:
+    anywhere = {"PLAUDIT_PORT": "0"}
+    with kept_address(here.data, here.url):
+        assert (await here.run("vote", "songs", "loomwave-umbra", "up", **anywhere)).out.startswith("applied")
+        by_flag = await here.run("top", "songs", "--url", "http://127.0.0.1:1", **anywhere)
+        assert (by_flag.code, "left" in by_flag.err) == (3, False)
+    with kept_address(here.data, "http://127.0.0.1:1"):
+        # As one that was killed leaves it.
+        for command in ("top songs", "watch songs --json", "vote songs loomwave-umbra up", "simulate"):
+            ended = await here.run(*command.split(), **anywhere)
+            last = ended.err.splitlines()[-1]
+            assert (command, ended.code, ended.out) == (command, 3, "")
+            assert last.startswith("Error: http://127.0.0.1:1 can't be reached: ")
+            assert last.endswith(
+                f"{here.data / ADDRESS_FILE} has this address: a server that was killed leaves one behind."
+            )
 
 
 async def test_a_kept_key_is_shown_to_no_other_machine(here: Here) -> None:

@@ -1,6 +1,7 @@
 """`plaudit serve` as a process: it comes back with its data, leaves nothing behind, and outlives its workers."""
 
 import asyncio
+import re
 import signal
 import socket
 import subprocess
@@ -10,16 +11,25 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import psutil
 import pytest
 import pytest_asyncio
 from websockets.asyncio.client import connect
 
+from app.address import address_in
 from app.tenants import DEMO_KEY_FILE, kept_secret
+from channels.client import PlauditClient
 from storage.embedded import EmbeddedServers
-from tests.app.serving import STARTS_WITHIN, Serving, plaudit, serving
+from tests.app.serving import STARTS_WITHIN, STOPS_WITHIN, Serving, plaudit, serving
 from tests.app.sockets import Client
+
+DEMO = ("--demo", "--demo-rate", "0")
+"""The catalogue, and nobody who votes but the test."""
+
+_CROWD = "select count(*) from agents a where agent_id like 'sim-%'"
+_VALID_KEY = "select from api_keys k where k.agent_id = a.id and revoked_at is null"
 
 VOTE = {"item_type": "song", "vote": "up"}
 
@@ -28,7 +38,7 @@ VOTE = {"item_type": "song", "vote": "up"}
 async def installed(short_folder: Path, servers: EmbeddedServers) -> Path:
     """A data folder after a first start, to be copied."""
     folder = short_folder / "installed"
-    async with serving(folder, "--demo"):
+    async with serving(folder, *DEMO):
         pass
     return folder
 
@@ -86,7 +96,7 @@ async def vote(http: httpx.AsyncClient, place: int = 0) -> str:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_it_comes_back_with_its_data_and_leaves_no_process(data: Path, number: signal.Signals) -> None:
-    server = Serving(data, "--demo")
+    server = Serving(data, *DEMO)
     await server.start()
     keys = server.admin_key, kept_secret(data, DEMO_KEY_FILE)
     async with agent(server) as http:
@@ -104,7 +114,7 @@ async def test_it_comes_back_with_its_data_and_leaves_no_process(data: Path, num
 
 
 async def test_after_kill_9_it_starts_cleanly(data: Path) -> None:
-    server = Serving(data, "--demo")
+    server = Serving(data, *DEMO)
     await server.start()
     async with agent(server) as http:
         assert await vote(http) == "applied"
@@ -183,7 +193,7 @@ async def only(worker: psutil.Process, server: Serving) -> AsyncIterator[None]:
 
 
 async def test_several_workers_are_one_server(data: Path) -> None:
-    async with serving(data, "--demo", "--workers", "2") as server:
+    async with serving(data, *DEMO, "--workers", "2") as server:
         first, second = workers(server)
         ws = f"ws://127.0.0.1:{server.port}/ws"
         async with only(first, server):
@@ -198,6 +208,17 @@ async def test_several_workers_are_one_server(data: Path) -> None:
             assert await songs(http)
         delta = await viewer.next()
         assert [entry["score"] for entry in delta["entries"]] == [1]
+
+        # Whichever of them is asked for numbers tells those of both.
+        async with httpx.AsyncClient() as http:
+            numbers = (await http.get(f"{server.url}/metrics")).text
+        connections = re.findall(r'plaudit_connections{kind="(.+)",worker="(.)"} (.+)', numbers)
+        assert len(connections) == 4
+        there_are = {kind: worker for kind, worker, number in connections if number == "1.0"}
+        assert sorted(there_are.items(), key=lambda one: one[1]) in (
+            [("viewer", "0"), ("agent", "1")],
+            [("agent", "0"), ("viewer", "1")],
+        )
 
         second.kill()
         assert (await voter.closed()).code is None
@@ -236,7 +257,7 @@ async def test_workers_whose_parent_was_killed_end_too(data: Path) -> None:
 async def test_a_server_on_given_stores_starts_none(data: Path, database_url: str, redis_url: str, prefix: str) -> None:
     folder = data / "given"
     environment = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "PLAUDIT_PREFIX": prefix}
-    process = await plaudit("serve", "--demo", "--port", "0", PLAUDIT_DATA=str(folder), **environment)
+    process = await plaudit("serve", *DEMO, "--port", "0", PLAUDIT_DATA=str(folder), **environment)
     assert process.stdout is not None
     async with asyncio.timeout(STARTS_WITHIN):
         while b"an agent's key" not in await process.stdout.readline():
@@ -247,6 +268,41 @@ async def test_a_server_on_given_stores_starts_none(data: Path, database_url: st
     assert process.returncode == 0
     assert {path.name for path in folder.iterdir()} == {"admin.key", "demo-agent.key"}
     assert [oct(path.stat().st_mode & 0o777) for path in folder.iterdir()] == ["0o600", "0o600"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_demo_is_alive_while_it_is_served_and_leaves_nothing_behind(
+    tmp_path: Path, database_url: str, redis_url: str, prefix: str, workers: str
+) -> None:
+    environment = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "PLAUDIT_PREFIX": prefix}
+    environment["PLAUDIT_LOG_LEVEL"] = "warning"
+    command = "serve", "--demo", "--demo-rate", "50", "--port", "0", "--workers", workers
+    for _ in range(2):  # the second time, the crowd's agents and their ballots are there
+        process = await plaudit(*command, PLAUDIT_DATA=str(tmp_path), **environment)
+        assert process.stdout is not None
+        async with asyncio.timeout(STARTS_WITHIN):
+            while b"an agent's key" not in await process.stdout.readline():
+                pass
+            url = address_in(tmp_path)
+            assert url is not None
+            async with PlauditClient(url) as viewer:
+                views = viewer.watch("songs")
+                first = await anext(views)
+                second = await anext(views)
+                assert {entry.item: entry.score for entry in first.entries} != {
+                    entry.item: entry.score for entry in second.entries
+                }
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(STOPS_WITHIN):
+            _, errors = await process.communicate()
+        assert (process.returncode, errors.decode()) == (0, "")
+        assert address_in(tmp_path) is None
+    connection = await asyncpg.connect(database_url)
+    try:
+        assert await connection.fetchval(_CROWD) == 24
+        assert await connection.fetchval(f"{_CROWD} and exists ({_VALID_KEY})") == 0
+    finally:
+        await connection.close()
 
 
 async def test_a_port_that_is_taken_costs_no_start(tmp_path: Path) -> None:

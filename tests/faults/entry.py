@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -55,7 +56,7 @@ async def serve(now: Callable[[], int]) -> None:
         listener.listen()
         listener.setblocking(False)
         async with Services.open(settings, settings.redis_url, settings.database_url, now) as services:
-            await serve_one(services, listener, stop, lambda: None)
+            await serve_one(services, listener, stop, nullcontext())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """The page in a real browser, from a real server with real stores."""
 
+import asyncio
 import random
+import signal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,9 +11,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
+from app.address import address_in
 from app.demo import AGENT, load_demo
 from channels.client import Ack, PlauditClient, Vote
 from tests.app.running import Installation, Running, install, running
+from tests.app.serving import STARTS_WITHIN, STOPS_WITHIN, plaudit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -93,3 +98,32 @@ async def test_a_server_that_restarts_is_waited_for(page: Page, installation: In
         assert expected[0] == ["sonoa-glass-rivers", "1", "Glass Rivers", "1"]
         await see(page, expected)
         await page.close()
+
+
+async def test_the_demo_moves_within_seconds_and_shows_a_vote_from_a_terminal(
+    page: Page, database_url: str, redis_url: str, prefix: str, tmp_path: Path
+) -> None:
+    here = {"PLAUDIT_DATA": str(tmp_path)}
+    stores = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "PLAUDIT_PREFIX": prefix}
+    server = await plaudit("serve", "--demo", "--port", "0", "--log-level", "warning", **here, **stores)
+    assert server.stdout is not None
+    async with asyncio.timeout(STARTS_WITHIN):
+        while b"an agent's key" not in await server.stdout.readline():
+            pass
+    async with asyncio.timeout(10):
+        await page.goto(f"{address_in(tmp_path)}/boards/songs")
+        await expect(page.locator("#table tbody tr")).to_have_count(40)
+        first = await shown(page)
+        await expect(page.locator("#table tbody tr:first-child .score")).not_to_have_text(first[0][-1])
+    await page.locator("#table tr[data-item='loomwave-umbra'] button.title").click()
+    voter = await plaudit("vote", "songs", "loomwave-umbra", "up", "--comment", "that bridge", **here)
+    async with asyncio.timeout(STARTS_WITHIN):
+        said, _ = await voter.communicate()
+    assert said.startswith(b"applied: ")
+    await expect(page.locator("#item .comments")).to_contain_text("that bridge")
+    server.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(STOPS_WITHIN):
+        _, errors = await server.communicate()
+    assert (server.returncode, errors.decode()) == (0, "")
+    await expect(page.locator("body")).to_have_attribute("data-state", "lost")
+    await page.close()
