@@ -108,7 +108,7 @@ export class PlauditItem extends HTMLElement {
     this.#parts.title.textContent = entry.title ?? entry.item;
     this.#parts.artist.textContent = entry.artist ?? "";
     const moved = words ? `, ${words} in an hour` : "";
-    this.#parts.standing.textContent = `Number ${write(rank)} of ${write(view.total)}${moved} · ${write(score)} · ${write(up)} up, ${write(down)} down`;
+    this.#parts.standing.textContent = `Number ${write(rank)} of ${write(view.total)}${moved} · score ${write(score)} · ${write(up)} up, ${write(down)} down`;
     this.#table.show(view);
     this.#later("draw", REDRAW, () => this.#draw());
     if (up + down !== this.#votes) this.#later("comments", REFRESH, () => this.#comments(null));

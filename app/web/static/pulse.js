@@ -58,7 +58,9 @@ export class Pulse {
   }
 
   #tell() {
-    const text = this.#changed === null ? "–" : ago(Date.now() - this.#changed);
+    // Of a board that can't be seen, nobody knows when it changed.
+    const known = this.#changed !== null && this.#state === "live";
+    const text = known ? ago(Date.now() - this.#changed) : "–";
     if (this.#show.age.textContent !== text) this.#show.age.textContent = text;
   }
 }
