@@ -23,8 +23,8 @@ lint: $(VENV)/dev.stamp ## Checks style, formatting and types
 	@$(BIN)/mypy
 
 chaos: $(VENV)/dev.stamp ## A million messages of nonsense, then 20 minutes of faults under load (SECONDS=120 SEED=7 for less)
-	@$(BIN)/python -m tests.fuzz --messages $(if $(SECONDS),20000,1000000) $(if $(SEED),--seed $(SEED))
-	@$(BIN)/python -m tests.faults $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.faults --nonsense $(if $(SECONDS),20000,1000000) \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/dev.stamp ## Measures every case beside its floor, within ten minutes (CASES=a,b runs some)
 	@$(BIN)/python -m loadtests.bench $(CASES)

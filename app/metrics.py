@@ -11,7 +11,7 @@ import platform
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -23,6 +23,13 @@ _STALLS: Final = (0.25, 0.5, 1, 2.5, 5, 10)
 _VOTES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 MEDIA_TYPE: Final = CONTENT_TYPE_LATEST
+
+
+class Waiting(NamedTuple):
+    """Events of a shard that PostgreSQL does not have yet, and for how many seconds the oldest of them has waited."""
+
+    events: int
+    seconds: float
 
 
 class Metrics:
@@ -44,6 +51,9 @@ class Metrics:
         self.connections = self._gauge("plaudit_connections", "Open websockets.", "kind")
         self.deliveries = self._counter("plaudit_deliveries", "Snapshots and deltas given to sockets.")
         self.backlog = self._gauge("plaudit_backlog_events", "Events not yet in PostgreSQL.", "shard")
+        self.backlog_age = self._gauge(
+            "plaudit_backlog_seconds", "For how long the oldest event that is not in PostgreSQL has waited.", "shard"
+        )
         self.score_lag = self._histogram(
             "plaudit_vote_to_score_seconds",
             "From the arrival of the oldest vote of a batch to the answer of the live store.",
@@ -88,10 +98,15 @@ class Metrics:
         self.checked.inc(items)
         self.differences.inc(differences)
 
-    def waiting(self, backlog: Mapping[int, int]) -> None:
-        """Notes how many events of each shard are not in PostgreSQL yet."""
-        for shard, events in backlog.items():
-            self.backlog.labels(str(shard)).set(events)
+    def waiting(self, backlog: Mapping[int, Waiting] | None) -> None:
+        """Notes what waits for PostgreSQL, by shard; None where nobody knows."""
+        if backlog is None:
+            self.backlog.clear()
+            self.backlog_age.clear()
+            return
+        for shard, waiting in backlog.items():
+            self.backlog.labels(str(shard)).set(waiting.events)
+            self.backlog_age.labels(str(shard)).set(waiting.seconds)
 
     def text(self) -> bytes:
         """Everything, in Prometheus's text format."""

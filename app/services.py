@@ -18,7 +18,7 @@ from app.activity import Activity
 from app.colleagues import Scrape
 from app.gateway import Gateway
 from app.invariants import InvariantChecker
-from app.metrics import Metrics
+from app.metrics import Metrics, Waiting
 from app.registry import Registry
 from app.settings import Settings
 from app.stalls import StallMonitor
@@ -33,7 +33,7 @@ from storage.boards import Boards
 from storage.catalogue import Catalogue
 from storage.comments import Comments
 from storage.directory import BoardsChanged, Directory, KeyRevoked, decode_notice
-from storage.errors import StorageError, StoreUnavailable
+from storage.errors import StorageError
 from storage.flusher import Flusher
 from storage.history import History
 from storage.ledger import Ledger
@@ -215,33 +215,46 @@ class Services:
         self.registry.forget_key(key_hash)
         self.gateway.revoke(key_hash)
 
-    async def readiness(self) -> dict[str, str | None]:
-        """What a load balancer asks: each check with its problem, None where it is fine."""
+    async def readiness(self) -> tuple[dict[str, str | None], dict[int, Waiting] | None]:
+        """What a load balancer asks: each check with its problem, None where it is fine; and the backlog."""
         live, archive, backlog = await asyncio.gather(
-            _problem(self.live.ping), _problem(self.archive.ping), _problem(self._check_backlog)
+            _problem(self.live.ping), _problem(self.archive.ping), self._known_backlog()
         )
-        return {
+        checks = {
             "live_store": live,
             "archive": archive,
             "votes": self._votes_problem(),
-            "backlog": backlog,
+            "backlog": self._backlog_problem(backlog),
             "tasks": ", ".join(f"{name}: {why}" for name, why in self.supervisor.down.items()) or None,
         }
+        return checks, backlog
 
     def _votes_problem(self) -> str | None:
         away = [str(shard) for shard, batcher in self.batchers.items() if not batcher.available]
         return f"votes wait for the live store in shards {', '.join(away)}" if away else None
 
-    async def _check_backlog(self) -> None:
-        """Raises StoreUnavailable where votes are refused for want of room in the log."""
-        full = [shard for shard, events in (await self.backlog()).items() if events >= self.settings.backlog]
-        if full:
-            raise StoreUnavailable(f"too many events wait for PostgreSQL in shards {full}")
+    def _backlog_problem(self, backlog: dict[int, Waiting] | None) -> str | None:
+        """Votes are refused where there is no room left in the log."""
+        if backlog is None:
+            return "not known while the live store does not answer"
+        full = [str(shard) for shard, waiting in backlog.items() if waiting.events >= self.settings.backlog]
+        return f"too many events wait for PostgreSQL in shards {', '.join(full)}" if full else None
 
-    async def backlog(self) -> dict[int, int]:
-        """Events by shard that PostgreSQL does not have yet."""
-        positions = {shard: await self.live.position(shard) for shard in self.batchers}
-        return {shard: position.seq - position.flushed for shard, position in positions.items()}
+    async def _known_backlog(self) -> dict[int, Waiting] | None:
+        with contextlib.suppress(StorageError, TimeoutError):
+            async with asyncio.timeout(_CHECK_WITHIN):
+                return await self.backlog()
+        return None
+
+    async def backlog(self) -> dict[int, Waiting]:
+        """What waits for PostgreSQL, by shard. Raises StoreUnavailable."""
+        return {shard: await self._waiting(shard) for shard in self.batchers}
+
+    async def _waiting(self, shard: int) -> Waiting:
+        position = await self.live.position(shard)
+        events = position.seq - position.flushed
+        oldest = await self.live.log_after(shard, position.flushed, 1, 0) if events else []
+        return Waiting(events, max(0, self.now() - oldest[0].applied_at) / 1000 if oldest else 0.0)
 
     async def _recover(self, shard: int, known: Known | None) -> Known:
         found = await self.recovery.ensure(shard, known)
@@ -262,15 +275,11 @@ class Services:
         self.metrics.flushed(max(0, self.now() - entries[0].applied_at) / 1000)
 
     async def _own_numbers(self) -> bytes:
-        """The metrics of this process as they are now; the backlog only where the live store answers."""
+        """The metrics of this process as they are now."""
         self.metrics.connections.labels("agent").set(self.gateway.agents)
         self.metrics.connections.labels("viewer").set(self.gateway.viewers)
-        try:
-            async with asyncio.timeout(_CHECK_WITHIN):
-                self.metrics.waiting(await self.backlog())
-        except (StorageError, TimeoutError):
-            # The other numbers matter most while a store is away.
-            self.metrics.backlog.clear()
+        # The other numbers matter most while a store is away.
+        self.metrics.waiting(await self._known_backlog())
         return self.metrics.text()
 
     async def _follow_announcements(self) -> None:

@@ -51,8 +51,16 @@ class Problem(Struct):
     retry_after_ms: int | UnsetType = UNSET
 
 
+class Backlog(Struct):
+    """Events of a shard that PostgreSQL does not have yet, and for how many seconds the oldest of them has waited."""
+
+    events: int
+    seconds: float
+
+
 class Health(Struct):
-    """Whether all is well, and if not, what is wrong with which part."""
+    """Whether all is well, and if not, what is wrong with which part. `backlog` is by shard, where it is known."""
 
     status: Literal["ok", "unavailable"]
     checks: dict[str, str | None] = {}
+    backlog: dict[str, Backlog] | UnsetType = UNSET

@@ -81,12 +81,14 @@ async def gather_facts(
     """All that `judge` wants to know."""
     slugs = list(ballots[:2])
     query = laboratory.query
-    live_seq = await last_seq(laboratory)
+    position = await laboratory.live.position(SHARD)
+    epoch = str(position.epoch)
     shown = await _shown(laboratory.servers, slugs)
     return Facts(
         ballots=ballots,
         began=began,
-        live_seq=live_seq,
+        epoch=epoch,
+        live_seq=position.seq,
         seqs=[row[0] for row in await query("select seq from vote_events where shard = $1 and seq > $2", SHARD, began)],
         announced=announced,
         may_lose=may_lose,
@@ -98,7 +100,7 @@ async def gather_facts(
         live=await _live_ballots(laboratory, slugs),
         kept={(board, item): (points, up, down) for board, item, points, up, down in await query(_KEPT, slugs)},
         shown=shown,
-        screens=[await _screen(watcher, shown) for watcher in watchers],
+        screens=[await _screen(watcher, shown, epoch) for watcher in watchers],
         now=datetime.now(UTC),
     )
 
@@ -135,8 +137,8 @@ def _row(entry: dict[str, Any]) -> Shown:
     return Shown(entry["item_id"], entry["rank"], points, entry["up_votes"], entry["down_votes"])
 
 
-async def _screen(watcher: Watcher, shown: dict[tuple[str, str, str], list[Shown]]) -> Screen:
+async def _screen(watcher: Watcher, shown: dict[tuple[str, str, str], list[Shown]], epoch: str) -> Screen:
     """A subscriber, once it shows what servers show, or after some seconds without."""
     rows = next(rows for (_, board, window), rows in shown.items() if (board, window) == (watcher.board, "all"))
-    await watcher.shows(digest({row.item: row.points / 100 for row in rows}), _SHOWN_WITHIN)
-    return Screen(watcher.board, watcher.broken, watcher.digest)
+    await watcher.shows(epoch, digest({row.item: row.points / 100 for row in rows}), _SHOWN_WITHIN)
+    return Screen(watcher.board, watcher.broken, watcher.epoch, watcher.digest)

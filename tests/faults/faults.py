@@ -16,11 +16,12 @@ _POLL: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Where a fault strikes. `patience` scales how long it lasts: 1 in a long run, less in a short one."""
+    """Where a fault strikes, and whether by itself. `patience` scales how long it lasts: 1 in a long run."""
 
     laboratory: Laboratory
     random: Random
     patience: float
+    alone: bool
 
     async def last(self, shortest: float, longest: float) -> None:
         """Lets a fault last for some seconds."""
@@ -53,7 +54,7 @@ class Fault:
 
     `target` is what breaks: two faults at once never have the same. `may_lose`: acknowledged votes that were not
     archived may be lost, if that is announced. `tells_all`: no vote is counted without an answer, since nothing
-    breaks without a warning.
+    breaks without a warning. `rare`: it lasts minutes, and is played once, in a long run.
     """
 
     target: str
@@ -61,3 +62,4 @@ class Fault:
     strike: Callable[[Scene], Awaitable[None]]
     may_lose: bool = False
     tells_all: bool = False
+    rare: bool = False

@@ -33,10 +33,11 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """A subscriber at the end: which board, what it found wrong on the way, and the digest of what it shows."""
+    """A subscriber at the end: its board, what it found wrong on the way, and epoch and digest of what it shows."""
 
     board: str
     broken: Sequence[str]
+    epoch: str | None
     digest: int
 
 
@@ -44,12 +45,13 @@ class Screen:
 class Facts:
     """Everything that was found after a round.
 
-    `seqs` are those of all events of the shard after the round began at seq `began`; `announced` is how many
-    lost events the log told of, `may_lose` whether the fault excuses them.
+    `epoch` names the live state in the end. `seqs` are those of all events of the shard after the round began at
+    seq `began`; `announced` is how many lost events the log told of, `may_lose` whether the fault excuses them.
     """
 
     ballots: Ballots
     began: int
+    epoch: str
     live_seq: int
     seqs: Sequence[int]
     announced: int
@@ -211,6 +213,8 @@ def _agrees(shown: Sequence[Shown], expected: Mapping[str, Standing], factor: fl
 def _screens_differ(facts: Facts, recount: Recount) -> Iterator[str]:
     for screen in facts.screens:
         yield from screen.broken
+        if screen.epoch != facts.epoch:
+            yield f"a subscriber of {screen.board} shows the live state {screen.epoch}, not {facts.epoch}"
         scores = {item: recount.counts(screen.board, item)[0] / 100 for item in facts.ballots.items}
         if screen.digest != digest(scores):
             yield f"a subscriber of {screen.board} shows another ranking than the events give"

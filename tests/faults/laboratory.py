@@ -29,6 +29,9 @@ QUOTA: Final = 500
 
 WINDOWS: Final = ("all", "day", "week", "month", "trending")
 SHARD: Final = 0
+WORKERS: Final = 2
+"""Processes of the first server."""
+
 _ADMIN: Final = "admin-key-of-the-laboratory"
 _ITEMS: Final = 40
 _BACK_WITHIN: Final = 40.0
@@ -49,6 +52,8 @@ class Laboratory:
         self.stores = EmbeddedServers(folder / "stores", durable=durable, tell=self._tell)
         self.told: list[str] = []
         self.complaints: list[str] = []
+        self.was_ahead = False
+        """Whether a clock was: from then on events bear the time of that clock, until others come up with it."""
         self._voters = voters
         self._rate = rate
         self._clock = folder / "clock"
@@ -84,7 +89,7 @@ class Laboratory:
         self.postgres = await enter(Proxy(unix_socket(self.stores.database_url)))
         self.live = await enter(LiveStore(self.stores.redis_url))
         set_offset(self._clock, 0)
-        first = self._server("first", [sys.executable, "-c", _PLAUDIT, "serve"], {"PLAUDIT_WORKERS": "2"})
+        first = self._server("first", [sys.executable, "-c", _PLAUDIT, "serve"], {"PLAUDIT_WORKERS": str(WORKERS)})
         second = self._server("second", [sys.executable, "-m", "tests.faults.entry", str(self._clock)], {})
         self.servers = [first, second]
         for server in self.servers:
@@ -139,6 +144,7 @@ class Laboratory:
 
     def step_clock(self, milliseconds: int) -> None:
         """Makes the second server's clock wrong by so much."""
+        self.was_ahead = self.was_ahead or milliseconds > 0
         set_offset(self._clock, milliseconds)
 
     async def query(self, statement: str, *arguments: object) -> list[asyncpg.Record]:

@@ -13,18 +13,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.faults.faults import Fault, Scene, until
+from tests.faults.flushing import flushing_held, leaders, stuck
+from tests.faults.laboratory import WORKERS
 from tests.faults.server import Server
 
 EXIT_WITHIN: Final = 10.0
 _RESTART: Final = 1012
 _VIEWERS: Final = 5
-
-_LEADER: Final = """
-select l.pid, split_part(a.application_name, ' ', 2)::int as process
-from pg_locks l join pg_stat_activity a on a.pid = l.pid
-where l.locktype = 'advisory' and l.granted and l.classid = $1
-"""
-_FLUSHER_LOCK: Final = 0x506C61 + 1
 
 
 async def kill_server(scene: Scene) -> None:
@@ -36,10 +31,32 @@ async def kill_server(scene: Scene) -> None:
 
 async def kill_worker(scene: Scene) -> None:
     """One of the processes of a server that has several."""
-    server = scene.laboratory.servers[0]
-    workers = set(server.workers)
-    _signal(scene.random.choice(sorted(workers)), signal.SIGKILL)
-    if not await until(lambda: len(set(server.workers) - workers) == 1, 20.0):
+    await _kill(scene, scene.random.choice(scene.laboratory.servers[0].workers))
+
+
+async def kill_flusher(scene: Scene) -> None:
+    """The process that flushes dies in the middle of its transaction: events are in it, and ballots are not."""
+    async with flushing_held(scene):
+        process = (await stuck(scene.laboratory)).process
+        _signal(process, signal.SIGKILL)
+        # Its backend hears of it only when it has the lock, and must then roll back what nobody waits for.
+    await _replaced(scene, process)
+
+
+async def _kill(scene: Scene, process: int) -> None:
+    _signal(process, signal.SIGKILL)
+    await _replaced(scene, process)
+
+
+async def _replaced(scene: Scene, process: int) -> None:
+    """Returns when another process serves in place of one that was killed."""
+    for server in scene.laboratory.servers:
+        if process == server.pid:
+            await server.start()
+    if not await until(lambda: all(process not in server.workers for server in scene.laboratory.servers), 20.0):
+        scene.complain("a worker that was killed is still there")
+    first = scene.laboratory.servers[0]
+    if not await until(lambda: len(first.workers) == WORKERS, 20.0):
         scene.complain("a worker that was killed is not replaced")
 
 
@@ -62,17 +79,16 @@ async def stop_server(scene: Scene) -> None:
 
 async def freeze_flusher(scene: Scene) -> None:
     """The process that flushes is frozen until it has lost its lock to another one, and then goes on."""
-    leaders = await scene.laboratory.query(_LEADER, _FLUSHER_LOCK)
-    if not leaders:
+    found = await leaders(scene.laboratory)
+    if not found:
         return
-    backend, process = leaders[0]
+    backend, process = found[0]
     _signal(process, signal.SIGSTOP)
     try:
         await scene.last(0.2, 1.0)
         await scene.laboratory.query("select pg_terminate_backend($1)", backend)
         for _ in range(200):
-            others = await scene.laboratory.query(_LEADER, _FLUSHER_LOCK)
-            if any(row["process"] != process for row in others):
+            if any(other.process != process for other in await leaders(scene.laboratory)):
                 break
             await asyncio.sleep(0.05)
         else:
@@ -122,6 +138,7 @@ def _signal(process: int, number: signal.Signals) -> None:
 FAULTS: Final = (
     Fault("servers", "kill server", kill_server),
     Fault("servers", "kill worker", kill_worker),
+    Fault("servers", "kill flusher", kill_flusher),
     Fault("servers", "stop server", stop_server, tells_all=True),
     Fault("servers", "freeze flusher", freeze_flusher),
     Fault("servers", "freeze server", freeze_server),

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from tests.faults import clients, clock, network, processes, stores
+from tests.faults import archive, clients, clock, network, processes, stores
 from tests.faults.audit import LOST, gather_facts, last_seq, quiet
 from tests.faults.faults import Fault, Scene
 from tests.faults.judge import Verdict, judge
 from tests.faults.laboratory import Laboratory
 from tests.faults.watcher import Watcher
 
-FAULTS: Final = (*processes.FAULTS, *stores.FAULTS, *network.FAULTS, *clients.FAULTS, *clock.FAULTS)
+FAULTS: Final = (*processes.FAULTS, *stores.FAULTS, *archive.FAULTS, *network.FAULTS, *clients.FAULTS, *clock.FAULTS)
 
 _BEFORE: Final = 0.1  # of a second's votes, at least
 _BACK_WITHIN: Final = 40.0
@@ -24,13 +24,19 @@ _ANSWERED_WITHIN: Final = 40.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a round. `errors` are lines of servers' logs that nobody should have to read."""
+    """What became of a round.
+
+    `sent` counts votes with every time that one was sent again, in `voting` of all `seconds`; `errors` are lines of
+    servers' logs that nobody should have to read.
+    """
 
     kinds: Sequence[str]
     verdict: Verdict
     acknowledged: int
+    sent: int
     announced: int
     seconds: float
+    voting: float
     errors: Sequence[str]
 
 
@@ -38,13 +44,14 @@ async def play(laboratory: Laboratory, faults: Sequence[Fault], random: Random, 
     """Plays one round with all the faults at once."""
     loop = asyncio.get_running_loop()
     started = loop.time()
-    scene = Scene(laboratory, random, patience)
+    scene = Scene(laboratory, random, patience, alone=len(faults) == 1)
     laboratory.complaints.clear()
     began = await last_seq(laboratory)
     ballots = await laboratory.boards()
     watchers = [Watcher(board, "all", laboratory.pick) for board in ballots[:2] for _ in range(2)]
     watching = [asyncio.create_task(watcher.run()) for watcher in watchers]
     memory = laboratory.load.begin(ballots)
+    begun = loop.time()
     try:
         await scene.votes(100, _BACK_WITHIN)
         await scene.last(0.1, 1.0)
@@ -52,6 +59,7 @@ async def play(laboratory: Laboratory, faults: Sequence[Fault], random: Random, 
         if not await scene.votes(100, _BACK_WITHIN):
             scene.complain("no votes are taken after all was healed")
         stuck = await laboratory.load.finish(_ANSWERED_WITHIN)
+        voting = loop.time() - begun
         if problem := await quiet(laboratory):
             scene.complain(problem)
         announced, errors = _heard(laboratory)
@@ -67,8 +75,16 @@ async def play(laboratory: Laboratory, faults: Sequence[Fault], random: Random, 
     verdict.diverged[:0] = laboratory.complaints
     if verdict.untold and all(fault.tells_all for fault in faults):
         verdict.diverged.append(f"{verdict.untold} votes were counted without an answer")
-    seconds = loop.time() - started
-    return Report([fault.kind for fault in faults], verdict, memory.acks, announced, seconds, errors)
+    return Report(
+        kinds=[fault.kind for fault in faults],
+        verdict=verdict,
+        acknowledged=memory.acks,
+        sent=sum(1 for _ in memory.all()),
+        announced=announced,
+        seconds=loop.time() - started,
+        voting=voting,
+        errors=errors,
+    )
 
 
 def _heard(laboratory: Laboratory) -> tuple[int, list[str]]:

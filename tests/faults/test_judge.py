@@ -49,6 +49,7 @@ def facts() -> Facts:
     return Facts(
         ballots=BALLOTS,
         began=10,
+        epoch="e",
         live_seq=13,
         seqs=[11, 12, 13],
         announced=0,
@@ -63,7 +64,7 @@ def facts() -> Facts:
             ("free", "y"): (0, 0, 0),
         },
         shown={("first", board, window): rows[board] for board in rows for window in WINDOWS},
-        screens=[Screen("final", (), digest({"x": 1, "y": 0})), Screen("free", (), digest({"x": 7, "y": 0}))],
+        screens=[Screen("final", (), "e", digest({"x": 1, "y": 0})), Screen("free", (), "e", digest({"x": 7, "y": 0}))],
         now=NOW,
     )
 
@@ -123,8 +124,11 @@ DIVERGED = [
     shows("all", Shown("y", 2, 0, 0, 0), Shown("x", 1, 700, 1, 0)),
     shows("trending"),
     shows("trending", Shown("x", 1, 750, 1, 0), Shown("y", 2, 0, 0, 0)),
-    lambda found: replace(found, screens=[Screen("free", (), digest({"x": 6, "y": 0}))]),
-    lambda found: replace(found, screens=[Screen("free", ("a delta from 2 back to 1",), digest({"x": 7, "y": 0}))]),
+    lambda found: replace(found, screens=[Screen("free", (), "e", digest({"x": 6, "y": 0}))]),
+    lambda found: replace(found, screens=[Screen("free", (), "lost", digest({"x": 7, "y": 0}))]),
+    lambda found: replace(
+        found, screens=[Screen("free", ("a delta from 2 back to 1",), "e", digest({"x": 7, "y": 0}))]
+    ),
 ]
 
 
@@ -159,7 +163,7 @@ def test_a_vote_that_nobody_answered_may_count_once(code: str | None) -> None:
             key: [Shown("x", 1, 900, 1, 0), rows[1]] if key[1] == "free" else rows
             for key, rows in facts().shown.items()
         },
-        screens=[Screen("free", (), digest({"x": 9, "y": 0}))],
+        screens=[Screen("free", (), "e", digest({"x": 9, "y": 0}))],
     )
     verdict = judge(doctored, memory(Attempt(BOB, 9, code=code)))
     assert verdict.clean
@@ -194,7 +198,7 @@ def test_a_loss_is_forgiven_where_the_store_lost_its_data_and_the_log_tells_the_
             key: [Shown("x", 1, 0, 0, 0), Shown("y", 1, 0, 0, 0)] if key[1] == "final" else rows
             for key, rows in rest.shown.items()
         },
-        screens=[Screen("final", (), digest({"x": 0, "y": 0}))],
+        screens=[Screen("final", (), "e", digest({"x": 0, "y": 0}))],
     )
     verdict = judge(lost, memory())
     assert verdict.clean

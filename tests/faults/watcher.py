@@ -28,10 +28,11 @@ class Watcher:
         self.broken: list[str] = []
         self.snapshots = 0
         self.deltas = 0
+        self.epoch: str | None = None
         self._pick = pick
         self._entries: dict[str, dict[str, Any]] = {}
-        self._epoch: str | None = None
         self._version: int | None = None
+        self._latest = 0
         self._sub: int | None = None
         self._changed = asyncio.Event()
 
@@ -51,14 +52,13 @@ class Watcher:
                     await self._watch(socket)
             await asyncio.sleep(_AGAIN_AFTER)
 
-    async def shows(self, wanted: int, within: float) -> bool:
-        """Whether the digest becomes `wanted`, and within some seconds."""
+    async def shows(self, epoch: str, wanted: int, within: float) -> None:
+        """Returns when the digest is `wanted`, in this live state, or after so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
-                while self.digest != wanted:
+                while (self.epoch, self.digest) != (epoch, wanted):
                     self._changed.clear()
                     await self._changed.wait()
-        return self.digest == wanted
 
     async def _watch(self, socket: ClientConnection) -> None:
         await _send(socket, {"type": "hello", "id": 0})
@@ -82,7 +82,7 @@ class Watcher:
     async def _subscribe(self, socket: ClientConnection) -> None:
         ask = {"type": "subscribe", "id": 1, "board": self.board, "window": self.window, "top": 1000}
         if self._version is not None:
-            ask |= {"epoch": self._epoch, "version": self._version}
+            ask |= {"epoch": self.epoch, "version": self._version}
         await _send(socket, ask)
 
     def _heard(self, message: dict[str, Any]) -> bool:
@@ -91,11 +91,13 @@ class Watcher:
             case "snapshot":
                 self.snapshots += 1
                 self._sub = message["sub"]
+                if message["epoch"] == self.epoch and message["version"] < self._latest:
+                    self.broken.append(f"a snapshot of {message['version']} to one who has seen {self._latest}")
                 self._entries.clear()
                 return self._advance(message)
             case "resumed":
                 self._sub = message["sub"]
-                if (message["epoch"], message["version"]) != (self._epoch, self._version):
+                if (message["epoch"], message["version"]) != (self.epoch, self._version):
                     self.broken.append(f"resumed at another state than was asked for: {message}")
             case "delta":
                 self.deltas += 1
@@ -117,8 +119,8 @@ class Watcher:
         for entry in message["entries"]:
             self._entries[entry["item"]] = entry
         if "epoch" in message:
-            self._epoch = message["epoch"]
-        self._version = message["version"]
+            self.epoch = message["epoch"]
+        self._version = self._latest = message["version"]
         self._changed.set()
         if self.digest == message["digest"]:
             return True

@@ -62,6 +62,7 @@ async def fuzz(messages: int, seed: int) -> dict[str, Any]:
     return {
         "seed": seed,
         "messages": fuzzer.messages,
+        "mutated": fuzzer.mutated,
         "answers": dict(sorted(fuzzer.answers.items())),
         "endings": dict(sorted(fuzzer.endings.items())),
         "growth": sizes[-1] - sizes[_WARM],

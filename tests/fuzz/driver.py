@@ -17,23 +17,29 @@ from channels.codec import JSON, MSGPACK, Codec, NotProtocol
 from channels.errors import CLOSE_CODES
 from channels.frames import MAX_SIZE
 from channels.protocol import Error, Pong
-from tests.app.sockets import Client, Stage
+from tests.app.sockets import Client, ClosedError, Stage
 from tests.fuzz.messages import broken, encode, pool
 from tests.fuzz.wire import ending, frame, in_pieces
 
 AT_A_TIME: Final = 4
 PER_CONNECTION: Final = 250
-_WITHIN: Final = 20.0
+_MUTATED: Final = 0.3
+_TRIES: Final = 4
+_WITHIN: Final = 60.0
 _LAST: Final = "the last one"
 _FRAME_CODES: Final = range(1000, 5000)
 """Of frames that are none, and of the client's own goodbye, which the server repeats."""
 
 
 class Fuzzer:
-    """Counts what was sent (`messages`) and how connections ended; `wrong` is what should not have been."""
+    """Counts what was sent (`messages`, some of them `mutated`) and how connections ended.
+
+    `wrong` is what should not have been.
+    """
 
     def __init__(self, stage: Stage, number: int, pool_size: int, bystander: str) -> None:
         self.messages = 0
+        self.mutated = 0
         self.endings: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
         self.wrong: list[str] = []
@@ -64,9 +70,13 @@ class Fuzzer:
 
     async def _go_on(self, bystander: Client) -> None:
         """What happens to others does not concern this one."""
-        async with asyncio.timeout(_WITHIN):
-            answer = await bystander.ask("ping")
-            vote = await bystander.vote(item="s1")
+        try:
+            async with asyncio.timeout(_WITHIN):
+                answer = await bystander.ask("ping")
+                vote = await bystander.vote(item="s1")
+        except (TimeoutError, ClosedError) as error:
+            self.wrong.append(f"a bystander was not answered: {error!r}")
+            return
         if answer["type"] != "pong" or vote["type"] != "ack":
             self.wrong.append(f"a bystander was answered {answer} and {vote}")
 
@@ -89,7 +99,7 @@ class Fuzzer:
             if end == "cut" and not hopeless:
                 self.wrong.append("a connection was cut without a word")
         except TimeoutError:
-            self.wrong.append("a connection was neither answered nor closed")
+            self.wrong.append(f"a connection was neither answered nor closed in {_WITHIN:.0f} s")
         finally:
             writer.transport.abort()
 
@@ -109,8 +119,21 @@ class Fuzzer:
         count = random.choice([1, 1, 1, 2, 10])
         self.messages += count
         chosen = random.choices(self._understood[codec.subprotocol], k=count)
+        if random.random() < _MUTATED:
+            chosen[0] = self._mutated(chosen[0], codec)
         payload = codec.join(chosen) if count > 1 else chosen[0]
         return in_pieces(codec.opcode, payload if len(payload) <= MAX_SIZE else chosen[0], random)
+
+    def _mutated(self, payload: bytes, codec: Codec) -> bytes:
+        """A message with bytes broken that can still be understood as one, where a few tries give such a one."""
+        for _ in range(_TRIES):
+            candidate = broken(payload, self._random)
+            with contextlib.suppress(NotProtocol):
+                # Beside another, as an array in an array is none.
+                codec.decode(codec.join([candidate, payload]))
+                self.mutated += 1
+                return candidate
+        return payload
 
     def _farewell(self, codec: Codec) -> tuple[list[bytes], bool]:
         """A last message, and before it in half of all cases something that few connections survive.
@@ -124,7 +147,8 @@ class Fuzzer:
         if random.random() < 0.5:
             return [last], False
         if random.random() < 0.6:
-            return [in_pieces(codec.opcode, broken(payload, random)[:65_536], random), last], False
+            raw = random.randbytes(random.randrange(2000)) if random.random() < 0.3 else broken(payload, random)
+            return [in_pieces(codec.opcode, raw[:MAX_SIZE], random), last], False
         return [ending(codec.opcode, payload[:1000], random)], True
 
     async def _write(self, writer: asyncio.StreamWriter, data: bytes, *, eof: bool) -> None:

@@ -1,7 +1,11 @@
 """What those who run a server ask it."""
 
+import re
+
 import pytest
 
+from app import metrics
+from app.services import wall_clock
 from storage.errors import ArchiveUnavailable, StoreUnavailable
 from tests.app.conftest import House
 
@@ -43,8 +47,29 @@ async def test_metrics(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "plaudit_vote_to_score_seconds_count 1.0" in lines
     assert any(line.startswith("plaudit_build_info{") for line in lines)
 
+    assert response.headers["content-type"] == metrics.MEDIA_TYPE
+
     async def away() -> None:
         raise StoreUnavailable("away")
 
     monkeypatch.setattr(house.services, "backlog", away)
-    assert "plaudit_votes_total" in (await house.door.get("/metrics")).text
+    text = (await house.door.get("/metrics")).text
+    assert "plaudit_votes_total" in text
+    assert "plaudit_backlog_events{" not in text
+
+
+async def test_what_waits_for_postgresql_is_shown(house: House) -> None:
+    shard = house.tenant.shard
+    await house.free.post("/api/v1/vote", {"item_type": "song", "item_id": "s1", "vote": "up"})
+    await house.services.caught_up(shard)
+    await house.services.supervisor.stop(f"flusher {shard}")
+    await house.free.post("/api/v1/vote", {"item_type": "song", "item_id": "s2", "vote": "up"})
+    house.services.now = lambda: wall_clock() + 60_000
+    backlog = (await house.door.get("/health/ready")).json()["backlog"][str(shard)]
+    assert backlog["events"] == 1
+    assert 60 <= backlog["seconds"] < 120
+    text = (await house.door.get("/metrics")).text
+    assert f'plaudit_backlog_events{{shard="{shard}"}} 1.0' in text
+    shown = re.search(rf'plaudit_backlog_seconds\{{shard="{shard}"\}} (\S+)', text)
+    assert shown is not None
+    assert 60 <= float(shown[1]) < 120
