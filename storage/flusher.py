@@ -22,6 +22,10 @@ LOCK_PURPOSE: Final = 1
 ENTRIES: Final = 64
 """Batches of votes in one transaction at most; at a thousand votes each, some ten megabytes."""
 
+PAUSE: Final = 0.1
+"""Seconds between two transactions while the log is short: each costs PostgreSQL an fsync on what may be the disk
+that votes wait for, whether it holds one vote or thousands."""
+
 _WAIT: Final = 1.0
 _RETRY: Final = 1.0
 _STANDBY: Final = 2.0
@@ -74,7 +78,8 @@ class Flusher:
                 await self._resume()
                 await self._live.trim(self.shard, self.seq)
                 while not session.is_closed():
-                    await self.flush(_WAIT)
+                    if 0 < await self.flush(_WAIT) < ENTRIES:
+                        await asyncio.sleep(PAUSE)
             finally:
                 self.leading = False
 
