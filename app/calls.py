@@ -15,6 +15,7 @@ from litestar.datastructures import State
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
+from app.answers import HttpReply
 from app.shapes.common import MAX_BATCH
 from channels.errors import ErrorCode, PlauditError
 from channels.protocol import check_item_id
@@ -136,12 +137,14 @@ def path_part(request: Request, name: str) -> str:
 
 def answer(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> ASGIResponse:
     """Content as JSON, for this caller alone unless the headers say otherwise."""
-    return raw_answer(encode(content), status, NOT_STORED if headers is None else headers)
+    return to_asgi(HttpReply(status, NOT_STORED if headers is None else headers, encode(content)))
 
 
-def raw_answer(body: bytes, status: int, headers: Mapping[str, str]) -> ASGIResponse:
-    """JSON that is encoded already."""
-    return ASGIResponse(body=body, status_code=status, headers=dict(headers))
+def to_asgi(reply: HttpReply) -> ASGIResponse:
+    """The same as Litestar has it."""
+    return ASGIResponse(
+        body=reply.body, status_code=reply.status, media_type=reply.media_type, headers=dict(reply.headers)
+    )
 
 
 NOT_STORED: Final = {"cache-control": "no-store"}

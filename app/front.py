@@ -11,10 +11,13 @@ from collections import Counter
 from http import HTTPStatus
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from app.problems import HEADERS_OF_ALL, MEDIA_TYPE, problem_body
+from app.answers import HEADERS_OF_ALL, as_bytes
+from app.express import Express
+from app.problems import MEDIA_TYPE, problem_body
 from app.settings import Settings
+from app.shortcut import Shortcut
 from channels.errors import ErrorCode, PlauditError
 
 MAX_HEAD: Final = 64 * 1024
@@ -72,12 +75,12 @@ class House:
             del self.by_address[address]
 
 
-def front_class(house: House) -> type[asyncio.Protocol]:
+def front_class(house: House, express: Express) -> type[asyncio.Protocol]:
     """The class that uvicorn makes of every connection."""
-    return type("Front", (_Front,), {"house": house})
+    return type("Front", (_Front,), {"house": house, "express": express})
 
 
-class _Front(HttpToolsProtocol):
+class _Front(Shortcut):
     house: House
 
     def __init__(self, *args: Any, **rest: Any) -> None:
@@ -118,6 +121,10 @@ class _Front(HttpToolsProtocol):
             self._refuse_head()
         elif self._timer is None and self._stage in {_HEAD, _BODY}:
             self._timer = self.loop.call_later(HEAD_WITHIN if self._stage == _HEAD else BODY_WITHIN, self._late)
+
+    def on_shortcut(self) -> None:
+        """A first request came in time."""
+        self._stop_timer()
 
     # What the parser tells
 
@@ -236,5 +243,4 @@ def _response(status: int, error: PlauditError) -> bytes:
     }
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["retry-after"] = "5"
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    return as_bytes(status, headers, body)

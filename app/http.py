@@ -13,22 +13,16 @@ from litestar.datastructures import MutableScopeHeaders, State
 from litestar.types import ControllerRouterHandler, Message, Receive, Scope, Send
 
 from app import openapi, web
+from app.answers import add_common, origin_of
 from app.calls import SLASH, encode
 from app.docs import page
 from app.pages import Pages
-from app.problems import HEADERS_OF_ALL, to_problem
+from app.problems import to_problem
 from app.routes import agents, boards, catalogue, documents, health, live, me, rankings, votes
 from app.services import Services
 from channels import asyncapi
 
 MAX_BODY: Final = 1024 * 1024
-
-_CORS: Final = {
-    "access-control-allow-methods": "GET, POST, DELETE",
-    "access-control-allow-headers": "Authorization, Content-Type, If-None-Match, Last-Event-ID",
-    "access-control-expose-headers": "ETag, RateLimit, RateLimit-Policy, Retry-After",
-    "access-control-max-age": "86400",
-}
 
 
 def create_app(services: Services) -> Litestar:
@@ -92,19 +86,9 @@ class _Headers:
     """
 
     def __init__(self, origins: Sequence[str]) -> None:
-        self._origins = {origin.encode() for origin in origins}
+        self._origins = frozenset(origins)
 
     async def __call__(self, message: Message, scope: Scope) -> None:
-        if message["type"] != "http.response.start":
-            return
-        headers = MutableScopeHeaders.from_message(message)
-        for name, value in HEADERS_OF_ALL.items():
-            headers.setdefault(name, value)
-        if not self._origins:
-            return
-        headers.extend_header_value("vary", "Origin")
-        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
-        if origin in self._origins:
-            headers["access-control-allow-origin"] = origin.decode()
-            for name, value in _CORS.items():
-                headers[name] = value
+        if message["type"] == "http.response.start":
+            headers = MutableScopeHeaders.from_message(message)
+            add_common(headers, self._origins, origin_of(scope["headers"]))

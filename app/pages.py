@@ -28,13 +28,13 @@ class Pages:
         self._pages: OrderedDict[Hashable, Page] = OrderedDict()
         self._size = 0
 
-    def get(self, key: Hashable, state: State | None) -> bytes | None:
+    def get(self, key: Hashable, state: State | None) -> Page | None:
         """The page, if it was made in the state that the board is known to be in."""
         page = self._pages.get(key)
         if page is None or page.state != state:
             return None
         self._pages.move_to_end(key)
-        return page.body
+        return page
 
     def put(self, key: Hashable, page: Page) -> None:
         """Keeps a page in place of an older one."""

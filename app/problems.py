@@ -9,22 +9,15 @@ from typing import Final
 import structlog
 from litestar import Response
 from litestar.exceptions import HTTPException, InternalServerException
-from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
+from app.answers import HttpReply
 from app.calls import Request, encode
 from app.shapes.common import Problem
 from channels.errors import ErrorCode, PlauditError
 from storage.errors import ArchiveUnavailable, Exists, NotFound, StaleStore, StoreUnavailable
 
 MEDIA_TYPE: Final = "application/problem+json"
-HEADERS_OF_ALL: Final = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-}
-"""What every answer carries that says nothing else of its own."""
-
 _AWAY: Final = (ArchiveUnavailable, StoreUnavailable, StaleStore)
 _COME_BACK_MS: Final = 1000
 _OVER_LIMIT: Final[tuple[ErrorCode, str]] = ("too_large", "A body is at most 1 MiB")
@@ -63,14 +56,9 @@ def as_plaudit_error(error: Exception) -> PlauditError:
             return PlauditError("internal")
 
 
-def problem(error: PlauditError, headers: Mapping[str, str]) -> ASGIResponse:
+def problem(error: PlauditError, headers: Mapping[str, str]) -> HttpReply:
     """A refusal, with further headers."""
-    return ASGIResponse(
-        body=problem_body(error, error.status),
-        status_code=error.status,
-        media_type=MEDIA_TYPE,
-        headers={**_headers(error), **headers},
-    )
+    return HttpReply(error.status, {**_headers(error), **headers}, problem_body(error, error.status), MEDIA_TYPE)
 
 
 def _response(error: PlauditError, status: int, headers: Mapping[str, str]) -> Response[bytes]:

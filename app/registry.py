@@ -40,6 +40,11 @@ class Registry:
         self._by_slug: dict[int, dict[str, Board]] = {}
         self._forgotten = 0  # how often; an answer that was asked for before the last time is not kept
 
+    @property
+    def forgotten(self) -> int:
+        """How often anything was forgotten: what rests on answers from before may be void."""
+        return self._forgotten
+
     async def credential(self, secret: str, address: str) -> Credential:
         """Who a key speaks for that somebody at an address shows.
 

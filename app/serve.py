@@ -17,6 +17,7 @@ import uvicorn
 
 from app import demo
 from app.address import http_url, kept_address, local_url
+from app.express import Express
 from app.front import House, front_class
 from app.handshake import protocol_class
 from app.http import create_app
@@ -66,9 +67,10 @@ async def serve_one(
 
     `open_to_all` is entered when it serves, and left when it shall stop, before anything of it ends.
     """
+    express = Express(lambda: services.registry.forgotten, services.settings.origins)
     config = uvicorn.Config(
         create_app(services),
-        http=front_class(House.of(services.settings)),
+        http=front_class(House.of(services.settings), express),
         ws=protocol_class(services.gateway),
         ws_per_message_deflate=False,
         log_config=None,

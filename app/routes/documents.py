@@ -7,7 +7,8 @@ from typing import Final
 from litestar import get
 from litestar.response.base import ASGIResponse
 
-from app.calls import Answer, Call, Request, raw_answer
+from app.answers import HttpReply
+from app.calls import Answer, Call, Request, to_asgi
 from app.docs import CONTENT_SECURITY_POLICY
 
 _REVALIDATED: Final = {"cache-control": "no-cache"}
@@ -39,7 +40,7 @@ async def docs(request: Request) -> ASGIResponse:
 )
 async def openapi(request: Request) -> ASGIResponse:
     """Made once, from the routes."""
-    return raw_answer(request.app.state.openapi, 200, _REVALIDATED)
+    return to_asgi(HttpReply(200, _REVALIDATED, request.app.state.openapi))
 
 
 @get(
@@ -53,7 +54,7 @@ async def openapi(request: Request) -> ASGIResponse:
 )
 async def asyncapi(request: Request) -> ASGIResponse:
     """Made once, from the messages."""
-    return raw_answer(request.app.state.asyncapi, 200, _REVALIDATED)
+    return to_asgi(HttpReply(200, _REVALIDATED, request.app.state.asyncapi))
 
 
 ROUTES: Final = (docs, openapi, asyncapi)

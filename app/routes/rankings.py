@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from functools import partial
 from typing import Final, cast
 
 from litestar import get
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
-from app.calls import Answer, Call, Request, answer, encode, header, path_part, raw_answer, read_query, services_of
-from app.pages import Page, Pages, State, etag, matches
+from app.answers import HttpReply
+from app.calls import Answer, Call, Request, answer, encode, header, path_part, read_query, services_of, to_asgi
+from app.express import Respond, offer
+from app.pages import Page, Pages, etag, matches
 from app.security import tenant_of
 from app.services import Services
 from app.shapes.boards import DailyQuery, Entry, Ranking, RankingQuery, Standing, StandingQuery, Trending
@@ -52,10 +54,11 @@ _RANKING_ANSWERS: Final = {
 )
 async def read_ranking(request: Request) -> ASGIResponse:
     """Part of a ranking."""
+    as_of = services_of(request).registry.forgotten
     tenant = await tenant_of(request)
     query = read_query(request, RankingQuery)
     board = await services_of(request).registry.board(tenant, path_part(request, "board"))
-    return await _ranking(request, board, query.window, TopView(query.limit, query.offset))
+    return await _ranking(request, board, query.window, TopView(query.limit, query.offset), as_of)
 
 
 @get(
@@ -72,10 +75,11 @@ async def read_ranking(request: Request) -> ASGIResponse:
 )
 async def top_daily(request: Request) -> ASGIResponse:
     """The first of the day."""
+    as_of = services_of(request).registry.forgotten
     tenant = await tenant_of(request)
     query = read_query(request, DailyQuery)
     board = await services_of(request).registry.board(tenant, f"{query.item_type}s")
-    return await _ranking(request, board, "day", TopView(query.limit))
+    return await _ranking(request, board, "day", TopView(query.limit), as_of)
 
 
 @get(
@@ -130,25 +134,53 @@ async def trending(request: Request) -> ASGIResponse:
     return answer(Trending(songs, tools, moment(services.now())))
 
 
-async def _ranking(request: Request, board: Board, window: Window, top: TopView) -> ASGIResponse:
+async def _ranking(request: Request, board: Board, window: Window, top: TopView, as_of: int) -> ASGIResponse:
     """Part of a ranking, encoded once for each state of its board."""
     services, pages = services_of(request), cast("Pages", request.app.state.pages)
-    key, state = (board.number, window, top), services.standings.state(board)
-    body = pages.get(key, state)
-    if body is None or state is None:
+    has = header(request, b"if-none-match")
+    reply = _kept(services, pages, board, window, top, has)
+    if reply is None:
         view = await services.standings.view(board, window, top)
         entries = await _entries(services, board, view)
         body = encode(Ranking(board.slug, window, view.epoch, view.version, view.total, entries))
-        state = view.epoch, view.version
-        pages.put(key, Page(state, body))
-    if matches(header(request, b"if-none-match"), state):
-        return raw_answer(b"", 304, _ranking_headers(state))
-    return raw_answer(body, 200, _ranking_headers(state))
+        page = Page((view.epoch, view.version), body)
+        pages.put((board.number, window, top), page)
+        reply = _shown(page, has)
+    offer(request, partial(_read_at_once, services, pages, board, window, top, has), as_of)
+    return to_asgi(reply)
 
 
-def _ranking_headers(state: State) -> Mapping[str, str]:
+def _kept(
+    services: Services, pages: Pages, board: Board, window: Window, top: TopView, has: str | None
+) -> HttpReply | None:
+    """The page, if it was made in the state that the board is known to be in."""
+    page = pages.get((board.number, window, top), services.standings.state(board))
+    return None if page is None else _shown(page, has)
+
+
+def _read_at_once(  # what a request means, and then the request
+    services: Services,
+    pages: Pages,
+    board: Board,
+    window: Window,
+    top: TopView,
+    has: str | None,
+    body: bytes,
+    respond: Respond,
+) -> bool:
+    """The same where the page is there."""
+    del body
+    reply = _kept(services, pages, board, window, top, has)
+    if reply is None:
+        return False
+    respond(reply)
+    return True
+
+
+def _shown(page: Page, has: str | None) -> HttpReply:
     # The same URL shows another tenant's board to another tenant's key.
-    return {"etag": etag(state), "cache-control": "no-cache", "vary": "Authorization"}
+    headers = {"etag": etag(page.state), "cache-control": "no-cache", "vary": "Authorization"}
+    return HttpReply(304, headers, b"") if matches(has, page.state) else HttpReply(200, headers, page.body)
 
 
 async def _trending(services: Services, board: Board) -> list[Entry]:

@@ -10,7 +10,7 @@ STATE = ("e1", 5)
 def test_a_page_holds_while_its_board_does() -> None:
     pages = Pages()
     pages.put("a", Page(STATE, b"one"))
-    assert pages.get("a", STATE) == b"one"
+    assert pages.get("a", STATE) == Page(STATE, b"one")
     assert pages.get("b", STATE) is None
     for other in (("e1", 6), ("e2", 5), None):
         assert pages.get("a", other) is None
@@ -20,7 +20,7 @@ def test_the_longest_unused_go_first() -> None:
     pages = Pages(limit=10)
     for key in "abc":
         pages.put(key, Page(STATE, b"123"))
-    assert pages.get("a", STATE) == b"123"
+    assert pages.get("a", STATE) == Page(STATE, b"123")
     pages.put("d", Page(STATE, b"123"))
     assert [key for key in "abcd" if pages.get(key, STATE)] == ["a", "c", "d"]
     for _ in range(5):
