@@ -1,10 +1,10 @@
 // The page of one board: puts its parts together, and says how far what is shown can be trusted.
 
 import "./bump.js";
-import "./item.js";
 import { Announcer } from "./announcer.js";
 import { Api, part } from "./api.js";
 import { Connection } from "./connection.js";
+import { oneSided } from "./item.js";
 import { Pulse } from "./pulse.js";
 import { make } from "./row.js";
 import { Search } from "./search.js";
@@ -24,7 +24,7 @@ const api = new Api(choice.get("tenant"));
 
 let top = Math.min(MOST, Math.max(1, Number(choice.get("top")) || TOP[wall ? "wall" : "page"]));
 let shownWindow = WINDOWS.includes(choice.get("window")) ? choice.get("window") : "all";
-let rules = { slug: board, title: board, item_type: "song", windows: WINDOWS, ballot: { kind: "updown" } };
+let rules = { slug: board, title: board, item_type: "song", windows: WINDOWS, ballot: { kind: "updown", min: -1, max: 1 } };
 let latest = null; // when the last view came
 let opener = null; // what had the focus when the panel was opened
 
@@ -101,14 +101,14 @@ function changeWindow(name) {
   voting.rules(rules, shownWindow);
   bump.window = name;
   change({ window: name });
-  if (!item.hidden) item.open(choice.get("item"), shownWindow, rules.item_type);
+  if (!item.hidden) item.open(choice.get("item"), shownWindow, rules);
 }
 
 function select(chosen, from = document.activeElement) {
   if (!item.contains(from)) opener = from;
   remember("item", chosen);
   document.body.classList.add("detailed");
-  item.open(chosen, shownWindow, rules.item_type);
+  item.open(chosen, shownWindow, rules);
   if (from) item.enter();
 }
 
@@ -131,6 +131,7 @@ function furnish() {
   document.title = `${rules.title} · Plaudit`;
   find("board").textContent = rules.title;
   search.kind = rules.item_type;
+  table.oneSided = oneSided(rules);
   voting.rules(rules, shownWindow);
   windowTabs(find("windows"), find("ranking"), rules.windows, shownWindow, changeWindow);
 }
@@ -162,5 +163,5 @@ find("more").addEventListener("click", () => {
   change({ top });
 });
 if (!voting.resume()) connection.open();
-if (choice.get("item") && !wall) select(choice.get("item"), null);
 await learnRules();
+if (choice.get("item") && !wall) select(choice.get("item"), null);

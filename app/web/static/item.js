@@ -29,6 +29,7 @@ export class PlauditItem extends HTMLElement {
   #table;
   #older = null; // where the next page of comments begins
   #votes = 0;
+  #oneSided = false;
 
   /** Tells the panel where it belongs. `onSelect(entry, button)` opens a neighbour, `onClose()` is told of the end. */
   start({ api, connection, board, onSelect, onClose }) {
@@ -60,9 +61,10 @@ export class PlauditItem extends HTMLElement {
     this.addEventListener("keydown", ({ key }) => key === "Escape" && onClose());
   }
 
-  /** Opens the panel for an item in a window. */
-  open(item, window, kind) {
+  /** Opens the panel for an item in a window of a board with these rules. */
+  open(item, window, rules) {
     this.close();
+    this.#table.oneSided = this.#oneSided = oneSided(rules);
     this.#item = item;
     this.hidden = false;
     this.#parts.title.textContent = item;
@@ -81,7 +83,7 @@ export class PlauditItem extends HTMLElement {
     });
     this.#past.ask();
     this.#comments(null);
-    this.#describe(kind, item);
+    this.#describe(rules.item_type, item);
   }
 
   /** Takes the focus to the panel's beginning. */
@@ -104,13 +106,16 @@ export class PlauditItem extends HTMLElement {
     const entry = view.entries.find(({ item }) => item === this.#item);
     const { up_votes: up, down_votes: down, rank, score, movement } = entry;
     const { words } = movementOf(movement, movement !== null);
+    const first = this.#entry === null;
     this.#entry = entry;
     this.#parts.title.textContent = entry.title ?? entry.item;
     this.#parts.artist.textContent = entry.artist ?? "";
     const moved = words ? `, ${words} in an hour` : "";
-    this.#parts.standing.textContent = `Number ${write(rank)} of ${write(view.total)}${moved} · score ${write(score)} · ${write(up)} up, ${write(down)} down`;
+    const votes = this.#oneSided ? `${write(up)} ${up === 1 ? "vote" : "votes"}` : `${write(up)} up, ${write(down)} down`;
+    this.#parts.standing.textContent = `Number ${write(rank)} of ${write(view.total)}${moved} · score ${write(score)} · ${votes}`;
     this.#table.show(view);
-    this.#later("draw", REDRAW, () => this.#draw());
+    if (first) this.#draw();
+    else this.#later("draw", REDRAW, () => this.#draw());
     if (up + down !== this.#votes) this.#later("comments", REFRESH, () => this.#comments(null));
     this.#votes = up + down;
   }
@@ -183,6 +188,9 @@ export class PlauditItem extends HTMLElement {
     silence.textContent = comments.childElementCount ? "" : "Nobody has said anything yet.";
   }
 }
+
+/** Whether a board takes no votes against anything. */
+export const oneSided = ({ ballot: { min } }) => min > 0;
 
 function said({ agent_id: agent, vote, value, comment, voted_at: at, seq }) {
   const choice = { up: "▲", down: "▼" }[vote] ?? write(value);

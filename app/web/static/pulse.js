@@ -44,7 +44,10 @@ export class Pulse {
     try {
       const told = await this.#api.get(`api/v1/boards/${part(this.#board)}/activity`);
       wait = told.ask_after_ms;
-      if (this.#state === "live") this.#figures(write(told.votes_per_second), write(told.viewers));
+      if (this.#state === "live") {
+        // Servers count their viewers every other second: whoever looks is one all the same.
+        this.#figures(write(told.votes_per_second), write(Math.max(1, told.viewers)));
+      }
     } catch {
       this.#figures("–", "–");
     }

@@ -2,7 +2,7 @@
 
 import { Counters, glide, moves } from "./motion.js";
 import { stayers } from "./order.js";
-import { make, Row } from "./row.js";
+import { make, Row, write } from "./row.js";
 
 const COLUMNS = [
   ["rank", "Rank", "#"],
@@ -30,6 +30,7 @@ export class RankingTable {
   #frame = 0;
   #height = 0; // of a row, in pixels
   #top = 0; // where the first row stands in the window
+  #digits = ""; // for which there is room
   #counters = new Counters();
   #onSelect;
   #onRow;
@@ -72,6 +73,12 @@ export class RankingTable {
     this.#head.append(make("th", { className: "extra", scope: "col", role: "columnheader" }, words));
   }
 
+  /** Shows votes as such, without up and down, where a board takes no votes against. */
+  set oneSided(one) {
+    this.#table.classList.toggle("one-sided", one);
+    this.#head.querySelector(".up span").textContent = one ? "Votes" : "Up";
+  }
+
   /** Shows a view with the next frame. Whatever came before it and was not shown yet never is. */
   show(view) {
     this.#view = view;
@@ -104,6 +111,7 @@ export class RankingTable {
       if (anew) row.entry = row.entry && { ...row.entry, movement: undefined };
       row.show(entry, reference, isSeen(place));
     });
+    this.#fit(entries);
     this.#arrange(entries, before);
     this.#order = entries.map(({ item }) => item);
     this.#table.setAttribute("aria-rowcount", total + 1);
@@ -111,6 +119,22 @@ export class RankingTable {
       const way = (before.get(item) ?? place) - place;
       if (way && (isSeen(place) || isSeen(place + way))) this.#move(item, way, seen);
     });
+  }
+
+  /** Makes room for the longest numbers. */
+  #fit(entries) {
+    let [score, votes, hundredths] = [0, 0, 0];
+    for (const entry of entries) {
+      // A sign takes the room of a digit.
+      score = Math.max(score, entry.score < 0 ? -10 * entry.score : entry.score);
+      votes = Math.max(votes, entry.up_votes, entry.down_votes);
+      if (!Number.isInteger(entry.score)) hundredths = ".00".length;
+    }
+    const digits = [write(Math.trunc(score)).length + hundredths, write(votes).length];
+    if (this.#digits === `${digits}`) return;
+    this.#digits = `${digits}`;
+    this.#table.style.setProperty("--score-digits", digits[0]);
+    this.#table.style.setProperty("--votes-digits", digits[1]);
   }
 
   /**

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from playwright.async_api import Locator, Page, expect
 
+from channels.client import Vote
 from tests.app.web.lively import Lively
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -122,23 +123,49 @@ async def test_points_and_stars_are_chosen_changed_and_taken_back(
 
 
 async def test_a_final_ballot_stands_as_it_was_chosen(page: Page, scene: Lively) -> None:
-    await open_board(scene, "strict", ballot={"kind": "points", "min": -5, "max": 1000})
+    await open_board(
+        scene, "strict", ballot={"kind": "points", "min": -5, "max": 10_000}, weights={"enterprise": 99.99}
+    )
     (key,) = await scene.agents(1, "strict")
     await live(page, f"{scene.url}/boards/strict")
     await sign_in(page, key)
     row = page.locator(f"#table tr[data-item='{SONG}']")
     # Too many values for a list: they are typed.
     typed = page.get_by_role("spinbutton", name=f"Points for {TITLE}")
-    await typed.fill("700")
+    await typed.fill("9999")
     await typed.press("Enter")
-    await see(row, "700", "1")
-    await typed.fill("701")
+    await see(row, "999,800.01", "1")
+    await typed.fill("9998")
     await typed.press("Enter")
     await expect(page.get_by_role("alert")).to_contain_text("ballot on the item stands and is final")
-    await expect(typed).to_have_value("700")
-    await see(row, "700", "1")
+    await expect(typed).to_have_value("9999")
+    await see(row, "999,800.01", "1")
     other = page.get_by_role("spinbutton", name="Points for Umbra")
-    await other.fill("1001")
+    await other.fill("10001")
     await other.press("Enter")
-    await expect(page.get_by_role("alert")).to_contain_text("This board takes a value from -5 to 1000")
+    await expect(page.get_by_role("alert")).to_contain_text("This board takes a value from -5 to 10000")
     await expect(other).to_have_value("")
+    for path, width in (("strict", 1280), ("strict", 320), ("strict?wall", 1920)):
+        await page.set_viewport_size({"width": width, "height": width * 9 // 16})
+        await live(page, f"{scene.url}/boards/{path}")
+        await expect(page.locator(f"{LEADER} .score")).to_have_text("999,800.01")
+        # Numbers of any length have their room.
+        assert await page.locator(f"{LEADER} td").evaluate_all(
+            "(cells) => cells.every((cell) => cell.scrollWidth <= cell.clientWidth || !cell.offsetWidth)"
+        )
+
+
+async def test_votes_that_are_never_against_are_shown_as_such(page: Page, scene: Lively) -> None:
+    await open_board(scene, "liked", ballot={"kind": "like"})
+    (key,) = await scene.agents(1, "fan")
+    await live(page, f"{scene.url}/boards/liked?item={SONG}")
+    await expect(page.get_by_role("columnheader", name="Votes", exact=True).first).to_be_visible()
+    await expect(page.get_by_role("columnheader", name="Down")).to_have_count(0)
+    await scene.vote(key, Vote("liked", SONG, "up"))
+    await expect(page.locator("#item")).to_contain_text("score 1 · 1 vote")
+    await sign_in(page, key)
+    row = page.locator(f"#table tr[data-item='{SONG}']")
+    await expect(row.locator(".cast")).to_have_count(1)
+    await expect(row.locator(".cast")).to_have_attribute("aria-pressed", "true")
+    await row.locator(".cast").click()
+    await see(row, "0", "0")
