@@ -68,6 +68,9 @@ class Metrics:
         self.stalls = self._histogram(
             "plaudit_event_loop_stall_seconds", "How long the event loop stood still, where over 250 ms.", _STALLS
         )
+        self.lost = self._counter(
+            "plaudit_votes_lost", "Acknowledged votes that neither store has: never, but after a loss of data."
+        )
         self.checked = self._counter("plaudit_invariant_items", "Items compared between live boards and PostgreSQL.")
         self.differences = self._counter(
             "plaudit_invariant_differences", "Items of which the live board and PostgreSQL differed: never, one hopes."

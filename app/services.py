@@ -76,7 +76,7 @@ class Services:
         self.ledger = Ledger(archive)
         self.history = History(archive)
         self.comments = Comments(archive)
-        self.recovery = Recovery(live, archive, now)
+        self.recovery = Recovery(live, archive, now, self.metrics.lost.inc)
         self.registry = Registry(self.directory, self.boards, settings.tenant)
         self.batchers: dict[int, Batcher] = {}
         self.flushers: dict[int, Flusher] = {}
@@ -157,11 +157,12 @@ class Services:
             # Two batchers would send under one name, and take each other's answers for their own.
             return
         batcher = Batcher(
-            self.live.pipe(shard),
+            self.live.pipe(shard, self.settings.ack_replicas),
             f"{self._server}-{shard}",
             partial(self._recover, shard),
             now=self.now,
             backlog_limit=self.settings.backlog,
+            replicas=self.settings.ack_replicas,
             on_batch=self.metrics.applied,
             on_change=self.hub.changed,
         )
@@ -218,7 +219,7 @@ class Services:
     async def readiness(self) -> tuple[dict[str, str | None], dict[int, Waiting] | None]:
         """What a load balancer asks: each check with its problem, None where it is fine; and the backlog."""
         live, archive, backlog = await asyncio.gather(
-            _problem(self.live.ping), _problem(self.archive.ping), self._known_backlog()
+            _problem(self.live.ping), _problem(self._check_archive), self._known_backlog()
         )
         checks = {
             "live_store": live,
@@ -231,7 +232,14 @@ class Services:
 
     def _votes_problem(self) -> str | None:
         away = [str(shard) for shard, batcher in self.batchers.items() if not batcher.available]
-        return f"votes wait for the live store in shards {', '.join(away)}" if away else None
+        return f"votes wait for the live store or its replicas in shards {', '.join(away)}" if away else None
+
+    async def _check_archive(self) -> None:
+        """Raises StorageError where PostgreSQL is away, or is not the one that has the votes so far."""
+        await self.archive.ping()
+        with contextlib.suppress(StoreUnavailable):
+            for shard in self.batchers:
+                await self.ledger.check(shard, await self.live.position(shard))
 
     def _backlog_problem(self, backlog: dict[int, Waiting] | None) -> str | None:
         """Votes are refused where there is no room left in the log."""
@@ -266,6 +274,8 @@ class Services:
         if self._epochs.setdefault(shard, epoch) != epoch:
             self._epochs[shard] = epoch
             self.hub.doubt()
+            # Announcements may still come from the store before this one.
+            self._shards_changed.set()
 
     def _known(self, shard: int) -> Known | None:
         batcher = self.batchers.get(shard)

@@ -226,6 +226,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "Events not yet in PostgreSQL at which further votes are refused as `overloaded`.",
         ),
     ] = 1_000_000
+    ack_replicas: Annotated[
+        int,
+        Setting(
+            "PLAUDIT_ACK_REPLICAS",
+            _number(int, 0, 100),
+            "Replicas of the live store that must have a vote before it is acknowledged (`WAIT`), so that none is "
+            "lost with the primary. While fewer confirm within a second, votes are answered `internal`.",
+        ),
+    ] = 0
     messages_per_second: Annotated[
         int,
         Setting("PLAUDIT_MESSAGES_PER_SECOND", _COUNT, "Messages a second from one connection."),

@@ -138,6 +138,18 @@ ALTER TABLE public.boards ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 );
 
 --
+-- Name: epochs; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.epochs (
+    shard smallint NOT NULL,
+    epoch text NOT NULL,
+    resumes text,
+    told bigint DEFAULT 0 NOT NULL,
+    settled bigint
+);
+
+--
 -- Name: flush_positions; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -361,6 +373,13 @@ ALTER TABLE ONLY public.boards
 
 ALTER TABLE ONLY public.boards
     ADD CONSTRAINT boards_tenant_id_slug_key UNIQUE (tenant_id, slug);
+
+--
+-- Name: epochs epochs_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.epochs
+    ADD CONSTRAINT epochs_pkey PRIMARY KEY (shard, epoch);
 
 --
 -- Name: flush_positions flush_positions_pkey; Type: CONSTRAINT; Schema: public; Owner: -

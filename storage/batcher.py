@@ -16,7 +16,7 @@ import structlog
 
 from storage import scripts
 from storage.batches import outcomes_of, pack_batch
-from storage.errors import StaleStore, StorageError
+from storage.errors import StaleStore, StorageError, StoreUnavailable
 from storage.tasks import end
 from storage.types import Known, Outcome, Status, Vote
 
@@ -46,7 +46,7 @@ log = structlog.get_logger(__name__)
 class Pipe(Protocol):
     """The ordered way to a shard of the live store: `storage.live.ApplyPipe`."""
 
-    async def connect(self) -> None: ...
+    async def connect(self) -> str: ...
     async def close(self) -> None: ...
     async def send(self, batch: bytes) -> None: ...
     async def receive(self) -> scripts.ApplyReply: ...
@@ -78,10 +78,12 @@ class Batcher:
     """Takes the votes for one shard and answers each by calling back with its outcome.
 
     `run` does the work and ends only when cancelled. `recover` is awaited before the first batch and
-    whenever the store turns out not to be the one that was known; it gets what was known and returns
-    what to go on with. `now` gives milliseconds since the Unix epoch. `on_batch` hears of each batch's
-    outcomes and of the seconds since its oldest vote came; `on_change`, before any vote of the batch is
-    answered, of the epoch and of boards' new versions.
+    whenever the store turns out not to be the one that was known, or to have been restarted or replaced;
+    it gets what was known and returns what to go on with. With `replicas` the pipe waits for so many to
+    have each batch: votes of one that they do not confirm in time are answered as UNKNOWN. `now` gives
+    milliseconds since the Unix epoch. `on_batch` hears of each batch's outcomes and of the seconds since
+    its oldest vote came; `on_change`, before any vote of the batch is answered, of the epoch and of
+    boards' new versions.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Batcher:
         *,
         now: Callable[[], int],
         backlog_limit: int,
+        replicas: int = 0,
         queue_limit: int = 50_000,
         on_batch: OnBatch = lambda outcomes, seconds: None,
         on_change: OnChange = lambda epoch, versions: None,
@@ -101,6 +104,7 @@ class Batcher:
         self._recover = recover
         self._now = now
         self._backlog_limit = backlog_limit
+        self._replicas = replicas
         self._queue_limit = queue_limit
         self._on_batch = on_batch
         self._on_change = on_change
@@ -114,6 +118,7 @@ class Batcher:
         self._away_since: float | None = None
         self._said = ""
         self._doubtful = False
+        self._unconfirmed = False
         self._wanted = asyncio.Event()
         self._awaited = asyncio.Event()
         self._idle = asyncio.Event()
@@ -125,8 +130,8 @@ class Batcher:
 
     @property
     def available(self) -> bool:
-        """Whether votes are being applied, as far as is known."""
-        return self._known is not None and self._away_since is None
+        """Whether votes are being applied and confirmed, as far as is known."""
+        return self._known is not None and self._away_since is None and not self._unconfirmed
 
     @property
     def waiting(self) -> int:
@@ -167,9 +172,9 @@ class Batcher:
         try:
             while True:
                 try:
-                    await self._patiently(self._pipe.connect())
-                    if self._known is None:
-                        self._known = await self._patiently(self._recover(None))
+                    run = await self._patiently(self._pipe.connect())
+                    if self._known is None or self._known.run not in (None, run):
+                        await self._take_up(run)
                     failures = 0
                     if not self._in_flight:
                         self._away_since = None
@@ -246,9 +251,13 @@ class Batcher:
         outcomes = outcomes_of(reply)
         seq = reply.seq_before + sum(outcome.seq is not None for outcome in outcomes)
         self.observe(reply.epoch, seq)
+        if self._replicas:
+            self._confirm(seq, confirmed=reply.confirmed)
         # Before the answers: whoever is answered and then looks at a board must not see an older one.
         self._on_change(reply.epoch, dict(zip(reply.changed[::2], reply.changed[1::2], strict=True)))
-        if batch.votes:
+        if not reply.confirmed:
+            batch.void()
+        elif batch.votes:
             for answer, outcome in zip(batch.replies, outcomes, strict=True):
                 answer(outcome)
             self._on_batch(outcomes, time.monotonic() - batch.oldest)
@@ -257,10 +266,31 @@ class Batcher:
         if not self.waiting:
             self._idle.set()
 
+    def _confirm(self, seq: int, *, confirmed: bool) -> None:
+        """Notes whether replicas have the events up to `seq`. As long as they lag, batches without votes ask on."""
+        if confirmed and self._known is not None:
+            self._known = self._known._replace(told=seq)
+        if confirmed == self._unconfirmed:
+            self._unconfirmed = not confirmed
+            if confirmed:
+                log.info("replicas confirm votes again", replicas=self._replicas)
+            else:
+                log.error("replicas do not confirm votes: nobody is told that they count", replicas=self._replicas)
+        if not confirmed:
+            self.check()
+
+    async def _take_up(self, run: str | None = None) -> None:
+        """Finds out what became of the live store; `run` is the life of the one that votes would go to."""
+        known = await self._patiently(self._recover(self._known))
+        # Until replicas have confirmed something, nothing was told.
+        self._known = known._replace(told=0) if self._replicas else known
+        if run is not None and known.run not in (None, run):
+            raise StoreUnavailable("the live store was replaced once more")
+
     async def _recovered(self) -> None:
-        """Finds out what became of the live store. While that fails it counts as away."""
+        """The same after a loss. While that fails the store counts as away."""
         try:
-            self._known = await self._patiently(self._recover(self._known))
+            await self._take_up()
         except StorageError as error:
             self._lost(error)
             await asyncio.sleep(_BACKOFF[-1])

@@ -43,7 +43,7 @@ def pack_batch(sender: str, number: int, known: Known, backlog_limit: int, now: 
             flat_agents += (vote.agent, -1 if vote.daily_limit is None else vote.daily_limit)
         value = False if vote.value is None else vote.value
         flat += (agent_index, item_index, value, vote.weight, vote.comment or False, vote.ranked)
-    head = (sender, number, *known, backlog_limit, now, periods_at(now))
+    head = (sender, number, known.epoch, known.floor, backlog_limit, now, periods_at(now))
     return scripts.pack((*head, flat_boards, flat_items, flat_agents, flat))
 
 

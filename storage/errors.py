@@ -29,6 +29,10 @@ class StaleStore(StorageError):
     """The live store is not the one that was known: emptied, rolled back, or being rebuilt."""
 
 
+class ArchiveBehind(StorageError):
+    """PostgreSQL lacks votes that it had: it is another database, or an older one. Only people can put that right."""
+
+
 class Exists(StorageError):
     """A thing of that name is there already."""
 

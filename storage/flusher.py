@@ -8,15 +8,17 @@ a flusher that was frozen, or killed anywhere, can repeat nothing and skip nothi
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
 
 from storage.archive import Archive, try_lock
-from storage.errors import StaleStore, StorageError
+from storage.errors import ArchiveBehind, StaleStore, StorageError
 from storage.ledger import Flushed, Ledger, Overtaken
 from storage.live import LiveStore, LogEntry
+from storage.types import Position
 
 LOCK_PURPOSE: Final = 1
 ENTRIES: Final = 64
@@ -54,6 +56,7 @@ class Flusher:
         self._ledger = Ledger(archive)
         self._on_flush = on_flush
         self._flushed = Flushed("", 0)
+        self._said = ""
 
     @property
     def seq(self) -> int:
@@ -66,8 +69,15 @@ class Flusher:
             try:
                 await self._lead()
             except (StorageError, Overtaken) as error:
-                log.warning("flusher interrupted", shard=self.shard, error=str(error))
+                self._tell(error)
                 await asyncio.sleep(_RETRY)
+
+    def _tell(self, error: Exception) -> None:
+        """Says why nothing is flushed, once."""
+        if str(error) != self._said:
+            self._said = str(error)
+            level = logging.ERROR if isinstance(error, ArchiveBehind) else logging.WARNING
+            log.log(level, "flusher interrupted", shard=self.shard, error=self._said)
 
     async def _lead(self) -> None:
         async with self._archive.session() as session:
@@ -88,9 +98,10 @@ class Flusher:
         entries = await self._live.log_after(self.shard, self.seq, ENTRIES, wait)
         if not entries:
             return 0
-        await self._check_epoch()
+        self._check_epoch(await self._live.position(self.shard))
         await self._ledger.append(self.shard, self._flushed, entries)
         self._flushed = self._flushed._replace(seq=entries[-1].seq)
+        self._said = ""
         self._on_flush(entries)
         await self._live.trim(self.shard, self.seq)
         return len(entries)
@@ -102,11 +113,12 @@ class Flusher:
             pass
 
     async def _resume(self) -> None:
-        self._flushed = await self._ledger.flushed(self.shard)
-        await self._check_epoch()
-
-    async def _check_epoch(self) -> None:
-        """Raises StaleStore where the log is another live state's than the one that the archive goes on with."""
         found = await self._live.position(self.shard)
+        await self._ledger.check(self.shard, found)
+        self._flushed = await self._ledger.flushed(self.shard)
+        self._check_epoch(found)
+
+    def _check_epoch(self, found: Position) -> None:
+        """Raises StaleStore where the log is another live state's than the one that the archive goes on with."""
         if found.epoch != self._flushed.epoch:
             raise StaleStore(f"the archive follows {self._flushed.epoch!r}, the live store is {found.epoch!r}")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from storage.archive import Archive, Connection, copy_rows
 from storage.calendar import milliseconds, moment
-from storage.errors import StaleStore
+from storage.errors import ArchiveBehind, StaleStore
 from storage.live import LogEntry
+from storage.types import Position
+
+_WAYS_OUT: Final = (
+    "Is it the right database, or was it restored from a backup? Nothing was changed: bring back a PostgreSQL that "
+    "has these votes, or give them up with `plaudit rebuild --from-archive`."
+)
 
 
 class Overtaken(Exception):
@@ -24,6 +30,18 @@ class Flushed(NamedTuple):
 
     epoch: str
     seq: int
+
+
+class Epoch(NamedTuple):
+    """A live state that a shard has gone on in; the table `epochs` has the meaning of its columns."""
+
+    resumes: str | None
+    told: int
+    settled: int | None
+
+
+OnLoss = Callable[[int, int], None]
+"""Hears of a shard, and of how many acknowledged votes it has lost."""
 
 
 class Ledger:
@@ -49,14 +67,77 @@ class Ledger:
             at = await self._queries.last_event_at(connection, shard=shard)
         return 0 if at is None else milliseconds(at)
 
-    async def begin_epoch(self, shard: int, epoch: str, seq: int) -> int:
+    async def epoch(self, shard: int, epoch: str) -> Epoch | None:
+        """What is known of a live state; None for one that this archive has never seen."""
+        async with self._archive.connection() as connection:
+            row = await self._queries.find_epoch(connection, shard=shard, epoch=epoch)
+        return None if row is None else Epoch(*row)
+
+    async def check(self, shard: int, found: Position) -> None:
+        """Raises ArchiveBehind where the live store, as it was found before, has votes that can't come in any more."""
+        archived = await self.flushed(shard)
+        if found.epoch == archived.epoch:
+            if found.flushed > archived.seq:
+                raise ArchiveBehind(
+                    f"PostgreSQL has the votes of shard {shard} up to {archived.seq} and had them up to "
+                    f"{found.flushed}: the live store's log begins after that. {_WAYS_OUT}"
+                )
+        elif found.epoch is not None and found.seq and await self.epoch(shard, found.epoch) is None:
+            raise ArchiveBehind(
+                f"PostgreSQL has the votes of shard {shard} up to {archived.seq} and has never heard of the live state "
+                f"{found.epoch}, which has them up to {found.seq}. {_WAYS_OUT}"
+            )
+
+    async def tell(self, shard: int, epoch: str, told: int) -> None:
+        """Notes that votes of a live state were acknowledged up to the event `told`."""
+        async with self._archive.connection() as connection:
+            await self._queries.tell_epoch(connection, shard=shard, epoch=epoch, told=told)
+
+    async def plan_epoch(self, shard: int, epoch: str, resumes: str) -> None:
+        """Announces that the live state `resumes` is about to go on under a new name."""
+        async with self._archive.connection() as connection:
+            await self._queries.plan_epoch(connection, shard=shard, epoch=epoch, resumes=resumes)
+
+    async def begin_epoch(self, shard: int, epoch: str, on_loss: OnLoss, kept: int | None = None) -> int:
         """Lets the shard go on in a new live state; from then on nothing of an earlier one is taken.
 
-        Answers where: at `seq` (past events that are lost for good) or, where the archive has come further, there.
+        `kept` is the last event of a live store whose state goes on; without it the state is the archive's. Events
+        that were acknowledged beyond that are lost: `on_loss` hears how many before they are given up for good, and
+        their numbers are not given out again. Answers the seq that the archive goes on from. Raises Overtaken,
+        having changed nothing, where the archive has come further than `kept`.
         """
-        async with self._archive.connection() as connection:
-            begun: int = await self._queries.begin_epoch(connection, shard=shard, epoch=epoch, seq=seq)
-            return begun
+        queries = self._queries
+        async with self._archive.transaction() as connection:
+            row = await queries.lock_position(connection, shard=shard)
+            before = Flushed("", 0) if row is None else Flushed(*row)
+            if kept is not None and before.seq > kept:
+                raise Overtaken(f"the archive has shard {shard} up to {before.seq}, the live store up to {kept}")
+            row = await queries.find_epoch(connection, shard=shard, epoch=before.epoch)
+            told = 0 if row is None else row["told"]
+            have = before.seq if kept is None else kept
+            if told > have:
+                on_loss(shard, told - have)
+            if row is not None:
+                await queries.settle_epoch(connection, shard=shard, epoch=before.epoch, settled=max(told, have))
+            seq = before.seq if kept is not None else max(before.seq, told)
+            await queries.plan_epoch(connection, shard=shard, epoch=epoch, resumes=None)
+            await queries.tell_epoch(connection, shard=shard, epoch=epoch, told=max(told, before.seq))
+            await queries.set_position(connection, shard=shard, epoch=epoch, seq=seq)
+        return seq
+
+    async def settle(self, shard: int, epoch: str, told: int, on_loss: OnLoss) -> None:
+        """Accounts for a live state that was given up: `on_loss` hears of votes up to `told` that nobody spoke of yet.
+
+        Of a state that this archive has never seen, what it has itself counts as kept.
+        """
+        async with self._archive.transaction() as connection:
+            row = await self._queries.lock_position(connection, shard=shard)
+            archived = 0 if row is None else row["seq"]
+            row = await self._queries.find_epoch(connection, shard=shard, epoch=epoch)
+            settled = archived if row is None or row["settled"] is None else row["settled"]
+            if told > settled:
+                on_loss(shard, told - settled)
+                await self._queries.settle_epoch(connection, shard=shard, epoch=epoch, settled=told)
 
     async def append(self, shard: int, after: Flushed, entries: Sequence[LogEntry]) -> None:
         """Commits entries that follow `after`: events, ballots, counts and position in one transaction.

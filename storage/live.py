@@ -37,6 +37,9 @@ from storage.types import Board, BoardItem, Changed, ItemType, Position, Query, 
 READ_TIMEOUT: Final = 5.0
 """Seconds without an answer after which the live store counts as away."""
 
+CONFIRMED_WITHIN: Final = 1.0
+"""Seconds in which replicas have to confirm a batch of votes."""
+
 VIEWERS_FOR: Final = 15_000
 """Milliseconds for which a server's word on its viewers is good."""
 
@@ -44,6 +47,7 @@ READ_WITHIN: Final = 3.0
 """Seconds after which a view that is not read counts as unavailable, tries and all."""
 
 _SCAN_COUNT: Final = 5000
+_POSITION: Final = ("epoch", "ready", "seq", "flushed", "run")
 _FIRST: Final = slice(12, 20)
 _AT: Final = slice(24, 32)
 _YEAR_2000: Final = 946_684_800_000
@@ -154,9 +158,9 @@ class LiveStore:
         """The beginning of every key of a shard."""
         return f"{self._prefix}:{{{shard}}}"
 
-    def pipe(self, shard: int) -> ApplyPipe:
-        """A connection of its own for the shard's batches of votes."""
-        return ApplyPipe(self._redis.connection_pool, self.tag(shard))
+    def pipe(self, shard: int, replicas: int = 0) -> ApplyPipe:
+        """A connection of its own for the shard's batches of votes, each confirmed by so many replicas."""
+        return ApplyPipe(self._redis.connection_pool, self.tag(shard), replicas)
 
     async def ping(self) -> None:
         """Returns when the store answers."""
@@ -166,9 +170,16 @@ class LiveStore:
     async def position(self, shard: int) -> Position:
         """How far the shard has come."""
         with _translated():
-            found = await self._redis.hmget(f"{self.tag(shard)}:meta", ["epoch", "ready", "seq", "flushed"])
-        epoch, ready, seq, flushed = found
-        return Position(epoch.decode() if epoch else None, bool(ready), int(seq or 0), int(flushed or 0))
+            return _position(await self._redis.hmget(f"{self.tag(shard)}:meta", _POSITION))
+
+    async def survey(self, shard: int) -> tuple[Position, str]:
+        """How far the shard has come, and the store's present life."""
+        with _translated():
+            async with self._redis.pipeline(transaction=False) as batch:
+                batch.hmget(f"{self.tag(shard)}:meta", _POSITION)
+                batch.info("replication")
+                found, info = await batch.execute()
+        return _position(found), _run_of(info)
 
     async def read(self, shard: int, queries: Sequence[Query]) -> list[Ranking | None]:
         """Views of boards of one shard, all as of one moment; None for a board that is not there."""
@@ -243,10 +254,18 @@ class LiveStore:
         entries: list[Any] = found[0][1] if found else []
         return [LogEntry(int(name.split(b"-")[0]), fields[b"rows"]) for name, fields in entries]
 
-    async def begin(self, shard: int, epoch: str, seq: int) -> None:
-        """Declares an empty store to be at `seq`, under a new epoch, not yet ready for votes."""
+    async def begin(self, shard: int, epoch: str, seq: int) -> str:
+        """Declares an empty store to be at `seq`, under a new epoch, not yet ready for votes; answers its life."""
         with _translated():
-            await self._redis.hset(f"{self.tag(shard)}:meta", mapping={"epoch": epoch, "seq": seq, "flushed": seq})
+            run = _run_of(await self._redis.info("replication"))
+            state = {"epoch": epoch, "seq": seq, "flushed": seq, "run": run}
+            await self._redis.hset(f"{self.tag(shard)}:meta", mapping=state)
+        return run
+
+    async def resume(self, shard: int, epoch: str, run: str) -> None:
+        """Lets the shard's live state, found whole in this life of the store, go on under a new epoch."""
+        with _translated():
+            await self._redis.hset(f"{self.tag(shard)}:meta", mapping={"epoch": epoch, "run": run})
 
     async def hold(self, shard: int) -> Position:
         """Lets no more votes in, and answers how far the shard has come."""
@@ -332,24 +351,33 @@ class LiveStore:
 class ApplyPipe:
     """An ordered connection for batches of votes: what is sent first is applied and answered first.
 
-    redis-py's pooled client would send two batches over two connections, in either order.
+    redis-py's pooled client would send two batches over two connections, in either order. With `replicas` an answer
+    waits until so many replicas have the batch, too, or for `CONFIRMED_WITHIN`, and tells which.
     """
 
-    def __init__(self, pool: ConnectionPool, tag: str) -> None:
+    def __init__(self, pool: ConnectionPool, tag: str, replicas: int) -> None:
         self._pool: Any = pool
         self._tag = tag
+        self._replicas = replicas
         self._connection: Any = None
         self._sha = ""
+        self._run = ""
 
-    async def connect(self) -> None:
-        """Connects anew and makes sure that the script is there."""
+    async def connect(self) -> str:
+        """Connects anew, makes sure that the script is there, and answers the store's present life."""
         await self.close()
         connection = self._pool.make_connection()
         with _translated():
             await connection.connect()
             await connection.send_command("SCRIPT", "LOAD", scripts.source("apply"))
             self._sha = (await connection.read_response()).decode()
-        self._connection = connection
+            await connection.send_command("INFO", "replication")
+            run = _run_of(_parsed_info(await connection.read_response()))
+            if run != self._run:
+                # Connections that lead to the store before this one may still stand.
+                await self._pool.disconnect(inuse_connections=False)
+        self._connection, self._run = connection, run
+        return run
 
     async def close(self) -> None:
         """Drops the connection, and with it the answers that are still to come."""
@@ -359,18 +387,51 @@ class ApplyPipe:
 
     async def send(self, batch: bytes) -> None:
         """Sends one packed batch."""
+        connection = self._live()
+        apply = ("EVALSHA", self._sha, 1, self._tag, batch)
         with _translated():
-            await self._live().send_command("EVALSHA", self._sha, 1, self._tag, batch)
+            if self._replicas:
+                # In one piece: the wait begins as soon as the script has run.
+                wait = ("WAIT", self._replicas, int(CONFIRMED_WITHIN * 1000))
+                await connection.send_packed_command(connection.pack_commands([apply, wait]))
+            else:
+                await connection.send_command(*apply)
 
     async def receive(self) -> scripts.ApplyReply:
         """The answer to the oldest batch that has none yet."""
         with _translated():
-            return scripts.decode_reply(await self._live().read_response())
+            reply = scripts.decode_reply(await self._live().read_response())
+            if self._replicas:
+                reply.confirmed = await self._live().read_response() >= self._replicas
+        return reply
 
     def _live(self) -> Any:
         if self._connection is None:
             raise StoreUnavailable("the live store is not connected")
         return self._connection
+
+
+def _position(found: list[bytes | None]) -> Position:
+    epoch, ready, seq, flushed, run = found
+    return Position(
+        epoch.decode() if epoch else None,
+        bool(ready),
+        int(seq or 0),
+        int(flushed or 0),
+        run.decode() if run else None,
+    )
+
+
+def _run_of(info: Mapping[str, Any]) -> str:
+    """A store's life: its history's id, which is another one after every restart and every failover."""
+    if info["role"] != "master":
+        raise StoreUnavailable("the live store is a replica")
+    return str(info["master_replid"])
+
+
+def _parsed_info(text: bytes) -> dict[str, str]:
+    lines = (line.partition(":") for line in text.decode().splitlines())
+    return {name: value for name, _, value in lines}
 
 
 def _pairs(flat: list[int]) -> dict[int, int]:

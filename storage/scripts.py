@@ -29,13 +29,17 @@ def encode_title(title: tuple[str, str | None]) -> str:
 
 
 class ApplyReply(msgspec.Struct, array_like=True):
-    """What `apply.lua` answers; see there for the shape of the flat lists."""
+    """What `apply.lua` answers; see there for the shape of the flat lists.
+
+    `confirmed` is not the script's: whether as many replicas have its effects as are asked for.
+    """
 
     reason: str
     epoch: str
     seq_before: int
     changed: list[int]
     results: list[int]
+    confirmed: bool = True
 
 
 class _ViewReply(msgspec.Struct, array_like=True):

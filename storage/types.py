@@ -211,16 +211,31 @@ class Changed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
-    """How far a shard has come. `seq` counts events, `flushed` those that are in the archive."""
+    """How far a shard has come. `seq` counts events, `flushed` those that are in the archive.
+
+    `run` is the life of the store in which the live state was last compared with the archive.
+    """
 
     epoch: str | None
     ready: bool
     seq: int
     flushed: int
+    run: str | None = None
 
 
 class Known(NamedTuple):
-    """A live state as a server knows it. A store of another epoch, or behind `floor`, has lost events."""
+    """A live state as a server knows it. A store of another epoch, or behind `floor`, has lost events.
+
+    `run` is the store's life in which this was found out, None where that was not asked. `told` is the last event of
+    which this server told somebody that it is kept; None where that is `floor`.
+    """
 
     epoch: str
     floor: int
+    run: str | None = None
+    told: int | None = None
+
+    @property
+    def acknowledged(self) -> int:
+        """The last event that somebody counts on."""
+        return self.floor if self.told is None else self.told

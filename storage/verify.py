@@ -15,7 +15,7 @@ from storage.boards import Boards
 from storage.errors import StoreUnavailable
 from storage.ledger import Ledger
 from storage.live import BoardTimes, LiveStore
-from storage.recovery import recount
+from storage.refill import recount
 from storage.types import Board, Query, Row, TopView, Window
 
 SAMPLE: Final = 500

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from app.commands.common import load_settings, opened, run
@@ -69,7 +69,11 @@ def _print_reports(reports: list[tuple[str, BoardReport]]) -> None:
 
 
 @click.command
-def rebuild() -> None:
+@click.option(
+    "--from-archive", is_flag=True,
+    help="Empty the live store first, whatever it has. Votes that PostgreSQL does not have are given up.",
+)  # fmt: skip
+def rebuild(*, from_archive: bool) -> None:
     """Refill an empty live store from the archive.
 
     A live store that is whole is left as it is; a server does the same by itself when it starts.
@@ -84,17 +88,23 @@ def rebuild() -> None:
         async with opened(settings) as (live, archive):
             recovery = Recovery(live, archive, wall_clock)
             shards = sorted({tenant.shard for tenant in await Directory(archive).tenants()})
-            rebuilt = []
-            for shard in shards:
-                before = await live.position(shard)
-                tasks = {what: bar.add_task(f"shard {shard}: {what}", total=None) for what in ("items", "ballots")}
-                known = await recovery.rebuild(shard, lambda what, count, t=tasks: bar.update(t[what], completed=count))  # type: ignore[misc]  # the default binds the shard's tasks
-                if known.epoch != before.epoch:
-                    rebuilt.append(shard)
-            return rebuilt
+            return [shard for shard in shards if await _rebuild(recovery, shard, bar, from_archive=from_archive)]
 
     with bar:
         rebuilt = run(work)
     click.echo(
         f"Rebuilt shards: {', '.join(map(str, rebuilt))}." if rebuilt else "The live store is whole; nothing to do."
     )
+
+
+async def _rebuild(recovery: Recovery, shard: int, bar: Progress, *, from_archive: bool) -> bool:
+    """Whether there was anything to do."""
+    tasks: dict[str, TaskID] = {}
+
+    def show(what: str, count: int) -> None:
+        if what not in tasks:
+            tasks[what] = bar.add_task(f"shard {shard}: {what}", total=None)
+        bar.update(tasks[what], completed=count)
+
+    await recovery.ensure(shard, None, show, from_archive=from_archive)
+    return bool(tasks)

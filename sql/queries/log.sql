@@ -8,12 +8,32 @@ update flush_positions set seq = :seq, flushed_at = now()
 where shard = :shard and epoch = :epoch and seq = :expected
 returning seq;
 
--- name: begin_epoch(shard, epoch, seq)$
--- Lets a shard go on in a new live state, from `seq` or from where the archive is, whichever is later; answers that.
+-- name: lock_position(shard)^
+-- The same, kept as it is until the transaction ends.
+select epoch, seq from flush_positions where shard = :shard for update;
+
+-- name: set_position(shard, epoch, seq)!
+-- Lets a shard's log be read from a new live state.
 insert into flush_positions (shard, epoch, seq) values (:shard, :epoch, :seq)
-on conflict (shard) do update
-set epoch = excluded.epoch, seq = greatest(flush_positions.seq, excluded.seq), flushed_at = now()
-returning seq;
+on conflict (shard) do update set epoch = excluded.epoch, seq = excluded.seq, flushed_at = now();
+
+-- name: find_epoch(shard, epoch)^
+-- What is known of a live state; no row for one that this archive has never seen.
+select resumes, told, settled from epochs where shard = :shard and epoch = :epoch;
+
+-- name: tell_epoch(shard, epoch, told)!
+-- Notes up to which event votes were acknowledged in a live state that is known.
+update epochs set told = greatest(told, :told) where shard = :shard and epoch = :epoch;
+
+-- name: plan_epoch(shard, epoch, resumes)!
+-- Notes a live state before there is one.
+insert into epochs (shard, epoch, resumes) values (:shard, :epoch, :resumes) on conflict do nothing;
+
+-- name: settle_epoch(shard, epoch, settled)!
+-- Closes the account of a live state, or moves it on.
+insert into epochs (shard, epoch, told, settled) values (:shard, :epoch, :settled, :settled)
+on conflict (shard, epoch) do update
+set told = greatest(epochs.told, excluded.told), settled = greatest(epochs.settled, excluded.settled);
 
 -- name: last_event_at(shard)$
 -- When a shard's last event happened, null where it has none.

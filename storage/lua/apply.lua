@@ -30,6 +30,8 @@ local sender, batch, epoch, floor, backlog, now, periods, boards_in, items_in, a
 local sent_key = key('r', sender)
 local sent = tonumber(redis.call('GETRANGE', sent_key, 0, SENT_DIGITS - 1)) or 0
 if sent == batch then
+  -- A write, too: WAIT counts the replicas that have the connection's last one, and this may be its first.
+  redis.call('EXPIRE', sent_key, 3600)
   return string.sub(redis.call('GET', sent_key), SENT_DIGITS + 1)
 end
 -- A copy that was stuck on a connection its sender has given up: the vote was counted, or refused, long ago.

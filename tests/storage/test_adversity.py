@@ -68,7 +68,7 @@ async def test_only_events_that_the_archive_does_not_get_are_told_as_lost(house:
     await house.live.clear(house.shard)
     with capture_logs() as logs:
         recovering = asyncio.create_task(house.recovery.ensure(house.shard, Known(house.known.epoch, 5)))
-        await _asking(house.archive, "select 1 from pg_stat_activity where query like '%on conflict (shard)%' "
+        await _asking(house.archive, "select 1 from pg_stat_activity where query like '%for update%' "
                       "and wait_event_type = 'Lock'")  # fmt: skip
         await blocker.close()
         known = await recovering

@@ -38,8 +38,8 @@ class Gated:
         self.gate = asyncio.Event()
         self.sent = 0
 
-    async def connect(self) -> None:
-        await self._pipe.connect()
+    async def connect(self) -> str:
+        return await self._pipe.connect()
 
     async def close(self) -> None:
         await self._pipe.close()
@@ -60,10 +60,10 @@ class Detour:
         self._ways = [first, then]
         self._way: Pipe | None = None
 
-    async def connect(self) -> None:
+    async def connect(self) -> str:
         await self.close()
         self._way = self._ways.pop(0) if len(self._ways) > 1 else self._ways[0]
-        await self._way.connect()
+        return await self._way.connect()
 
     async def close(self) -> None:
         if self._way is not None:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from storage.errors import StaleStore
-from storage.ledger import Flushed, Ledger, Overtaken
+from storage.errors import ArchiveUnavailable, StaleStore
+from storage.ledger import Epoch, Flushed, Ledger, Overtaken
 from storage.live import LogEntry
 from tests.storage.house import House, audit
 from tests.storage.shard import DAY, NOON
@@ -60,10 +60,47 @@ async def test_a_new_shard_is_at_nothing(house: House) -> None:
     assert await ledger.last_event_at(3) == 0
 
 
-async def test_a_new_epoch_begins_where_the_archive_is_or_later(house: House) -> None:
+async def test_a_new_epoch_begins_past_all_that_was_told(house: House) -> None:
     ledger = Ledger(house.archive)
-    assert [await ledger.begin_epoch(3, epoch, seq) for epoch, seq in (("a", 5), ("b", 3), ("c", 7))] == [5, 5, 7]
-    assert await ledger.flushed(3) == Flushed("c", 7)
+    losses: list[tuple[int, int]] = []
+
+    def lose(shard: int, lost: int) -> None:
+        losses.append((shard, lost))
+
+    assert await ledger.begin_epoch(3, "a", lose) == 0
+    await ledger.tell(3, "a", 5)
+    await ledger.tell(3, "a", 4)
+    assert await ledger.begin_epoch(3, "b", lose) == 5
+    # The same state under another name: it has an event that the archive will have.
+    await ledger.tell(3, "b", 6)
+    assert await ledger.begin_epoch(3, "c", lose, kept=6) == 5
+    assert losses == [(3, 5)]
+    assert await ledger.begin_epoch(3, "d", lose) == 6
+    assert losses == [(3, 5), (3, 1)]
+    assert await ledger.flushed(3) == Flushed("d", 6)
+    assert await ledger.epoch(3, "c") == Epoch(None, 6, 6)
+
+
+async def test_a_live_state_that_has_less_than_the_archive_is_not_gone_on_with(house: House) -> None:
+    ledger = Ledger(house.archive)
+    await house.cast(house.vote("ann", "aria", 1))
+    await house.flush()
+    with pytest.raises(Overtaken):
+        await ledger.begin_epoch(house.shard, "new", lambda shard, lost: None, kept=0)
+    assert await ledger.flushed(house.shard) == Flushed(house.known.epoch, 1)
+
+
+async def test_a_loss_is_rather_told_twice_than_never(house: House) -> None:
+    ledger = Ledger(house.archive)
+
+    def interrupted(shard: int, lost: int) -> None:
+        raise ConnectionError(lost)
+
+    await ledger.tell(house.shard, house.known.epoch, 2)
+    for _ in range(2):
+        with pytest.raises(ArchiveUnavailable, match="2"):
+            await ledger.begin_epoch(house.shard, "new", interrupted)
+    assert await ledger.flushed(house.shard) == Flushed(house.known.epoch, 0)
 
 
 async def test_the_last_event_has_a_moment(house: House) -> None:

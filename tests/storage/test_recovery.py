@@ -11,9 +11,10 @@ from structlog.testing import capture_logs
 from storage.archive import Archive
 from storage.boards import Boards, NewBoard
 from storage.catalogue import Catalogue
-from storage.errors import StoreUnavailable
-from storage.ledger import Ledger
+from storage.errors import ArchiveBehind, StoreUnavailable
+from storage.ledger import Flushed, Ledger
 from storage.live import LiveStore
+from storage.recovery import Recovery
 from storage.types import Known, Row, Status, Window
 from storage.verify import verify_shard
 from tests.storage.house import AGENTS, House, audit, song, votes_of_all
@@ -88,7 +89,7 @@ async def test_an_empty_store_is_filled_with_what_it_had(house: House) -> None:
 
     await house.live.clear(house.shard)
     told: list[tuple[str, int]] = []
-    known = await house.recovery.rebuild(house.shard, lambda what, count: told.append((what, count)))
+    known = await house.recovery.ensure(house.shard, None, lambda what, count: told.append((what, count)))
     assert known.floor == seq
     assert known.epoch != house.known.epoch
     assert same(before[0], await house.rankings())
@@ -107,9 +108,8 @@ async def test_an_empty_store_is_filled_with_what_it_had(house: House) -> None:
 
 async def test_a_store_that_is_whole_is_left_as_it_is(house: House) -> None:
     await house.cast(house.vote("ann", "aria", 1))
-    for known in (None, house.known, Known("of another time", 10**6)):
-        assert await house.recovery.ensure(house.shard, known) == Known(house.known.epoch, 1)
-    assert await house.recovery.rebuild(house.shard, lambda what, count: None) == Known(house.known.epoch, 1)
+    for known in (None, house.known):
+        assert (await house.recovery.ensure(house.shard, known))[:2] == (house.known.epoch, 1)
     await house.flush()
     await assert_verified(house)
 
@@ -147,9 +147,9 @@ async def test_a_rebuild_that_is_killed_anywhere_starts_over(house: House, monke
 def killed(step: Any, *, done: bool) -> Any:
     """A step of a rebuild that ends the process, when it is done or before it begins."""
 
-    async def kill(self: LiveStore, *arguments: Any) -> None:
+    async def kill(self: object, *arguments: Any, **options: Any) -> None:
         if done:
-            await step(self, *arguments)
+            await step(self, *arguments, **options)
         raise StoreUnavailable("killed here")
 
     return kill
@@ -242,7 +242,7 @@ async def test_items_and_boards_that_the_live_store_was_not_told_of_are_added(ho
     await house.flush()
     await Catalogue(house.archive).add(house.tenant, house.songs, [song("gigue"), song("zydeco", artist=None)])
     (board,) = await Boards(house.archive).add(house.tenant, [NewBoard("later", "Later", "song")])
-    assert await house.recovery.ensure(house.shard) == Known(house.known.epoch, 1)
+    assert (await house.recovery.ensure(house.shard))[:2] == (house.known.epoch, 1)
     rows = (await house.ranking(house.songs, "all")).rows
     assert [(row.item, row.points) for row in rows[:1]] == [("aria", 100)]
     assert {"gigue", "zydeco"} < {row.item for row in rows}
@@ -273,3 +273,153 @@ async def test_an_archive_without_the_shard_gives_an_empty_store(
     assert (await house.recovery.ensure(3)).floor == 0
     position = await live.position(3)
     assert (position.ready, position.seq, position.epoch) == (True, 0, (await Ledger(archive).flushed(3)).epoch)
+
+
+def losses(logs: list[Any]) -> list[int]:
+    """What was said to be lost, each time."""
+    return [line["lost"] for line in logs if line["log_level"] == "error" and "lost" in line]
+
+
+async def restart(house: House) -> None:
+    """Makes the live store look as if it had come back since it was compared with the archive."""
+    await house.live._redis.hset(f"{house.live.tag(house.shard)}:meta", "run", "another life")
+
+
+async def test_a_store_that_was_restarted_goes_on_under_a_new_epoch(house: House) -> None:
+    await house.cast(*votes_of_all(house, house.songs, [1, -1]))
+    await house.flush()
+    await house.cast(house.vote("ann", "aria", 7, house.contest))
+    before = await house.rankings(), await house.ballots()
+    await restart(house)
+    with capture_logs() as logs:
+        found = await asyncio.gather(*(house.recovery.ensure(house.shard, house.known) for _ in range(3)))
+    assert losses(logs) == []
+    assert len(set(found)) == 1
+    assert found[0][:2] != (house.known.epoch, 25)
+    assert found[0].floor == 25
+    assert (await house.rankings(), await house.ballots()) == before
+    # What was not archived yet still comes into the archive.
+    house.known = found[0]
+    await house.flush()
+    await audit(house, 25)
+    await assert_verified(house)
+
+
+async def test_a_restart_that_is_not_recovered_from_to_the_end_is_done_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seq, (kind, step) in enumerate(
+        [(Ledger, "plan_epoch"), (LiveStore, "resume"), (Ledger, "begin_epoch"), (LiveStore, "resume")], 1
+    ):
+        await house.cast(house.vote("bob", "aria", seq, house.contest))
+        await restart(house)
+        with capture_logs() as logs:
+            with monkeypatch.context() as patch:
+                patch.setattr(kind, step, killed(getattr(kind, step), done=seq % 2 == 0))
+                with pytest.raises(StoreUnavailable, match="killed here"):
+                    await house.recovery.ensure(house.shard, house.known)
+            if seq == 4:
+                await restart(house)
+            known = await house.recovery.ensure(house.shard, house.known)
+        assert losses(logs) == []
+        assert known.epoch != house.known.epoch
+        assert (await Ledger(house.archive).flushed(house.shard)).epoch == known.epoch
+        house.known = known
+    await house.flush()
+    await audit(house, 4)
+    await assert_verified(house)
+
+
+async def test_a_store_that_was_replaced_by_a_lesser_one_is_rebuilt(house: House) -> None:
+    """The first server to come back knows of less than the archive has."""
+    snapshot = Snapshot(house.live, house.shard)
+    await house.cast(house.vote("ann", "aria", 1))
+    await snapshot.take()
+    await house.cast(house.vote("bob", "aria", 1))
+    await house.flush()
+    before = await house.rankings(), await house.ballots()
+    await snapshot.put_back()
+    await restart(house)
+    with capture_logs() as logs:
+        house.known = await house.recovery.ensure(house.shard, house.known._replace(floor=1))
+    assert losses(logs) == []
+    assert (await house.rankings(), await house.ballots()) == before
+    await audit(house, 2)
+
+
+async def test_who_comes_late_with_votes_that_nobody_else_knew_of_says_so_once(house: House) -> None:
+    await house.cast(house.vote("ann", "aria", 1))
+    await house.flush()
+    snapshot = Snapshot(house.live, house.shard)
+    await house.cast(house.vote("bob", "aria", 1), house.vote("cyd", "aria", 1))
+    await snapshot.take()
+    told: list[int] = []
+    recovery = Recovery(house.live, house.archive, lambda: NOON, told.append)
+    early, late, latest = (house.known._replace(floor=floor) for floor in (3, 5, 7))
+    with capture_logs() as logs:
+        # A replica without four votes is promoted, and nobody misses them yet.
+        await restart(house)
+        house.known = await recovery.ensure(house.shard, early)
+        await house.cast(house.vote("dee", "aria", 1), house.vote("dee", "Blues", 1), house.vote("dee", "elegy", 1))
+        for known in (late, early, late, latest, latest, None):
+            assert (await recovery.ensure(house.shard, known))[:2] == (house.known.epoch, 6)
+    assert losses(logs) == told == [2, 2]
+    await house.flush()
+    await audit(house, 6)
+
+
+async def test_votes_of_a_state_that_the_archive_never_saw_are_missed_once(house: House) -> None:
+    """Both stores were set back, and one server remembers."""
+    await house.cast(house.vote("ann", "aria", 1))
+    await house.flush()
+    known = Known("of another time", 10)
+    with capture_logs() as logs:
+        for _ in range(2):
+            assert (await house.recovery.ensure(house.shard, known))[:2] == (house.known.epoch, 1)
+    assert losses(logs) == [9]
+
+
+async def test_only_votes_of_which_somebody_was_told_are_missed(house: House) -> None:
+    """With replicas that confirm, what was not confirmed may go without a word, and nothing has to be rebuilt."""
+    await house.cast(house.vote("ann", "aria", 1))
+    with capture_logs() as logs:
+        known = await house.recovery.ensure(house.shard, house.known._replace(floor=5, told=1))
+    assert losses(logs) == []
+    assert not any(line["event"] == "live store filled" for line in logs)
+    assert known.epoch != house.known.epoch
+    assert known.floor == 1
+
+
+async def set_back(house: House, seq: int) -> None:
+    """Makes the archive what it was before the events past `seq`, as a restored backup would."""
+    await house.execute("delete from vote_events where seq > $1", seq)
+    await house.execute("update flush_positions set seq = $1", seq)
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+async def test_an_archive_that_lacks_votes_of_the_live_store_does_not_empty_it(house: House, *, foreign: bool) -> None:
+    await house.cast(*votes_of_all(house, house.songs, [1]))
+    await house.flush()
+    await house.cast(house.vote("ann", "aria", 3, house.contest))
+    before = await house.rankings(), await house.ballots()
+    await set_back(house, 10)
+    if foreign:
+        await house.execute("update flush_positions set epoch = 'older'")
+        await house.execute("update epochs set epoch = 'older'")
+    for known in (None, house.known, house.known._replace(floor=25)):
+        with pytest.raises(ArchiveBehind, match=r"rebuild --from-archive"):
+            await house.recovery.ensure(house.shard, known)
+    assert (await house.rankings(), await house.ballots()) == before
+    assert (await Ledger(house.archive).flushed(house.shard)).seq == 10
+
+    with capture_logs() as logs:
+        known = await house.recovery.ensure(house.shard, None, from_archive=True)
+    assert losses(logs) == [15]
+    assert await Ledger(house.archive).flushed(house.shard) == Flushed(known.epoch, known.floor)
+
+
+async def test_an_archive_that_is_behind_what_the_log_still_has_catches_up(house: House) -> None:
+    await house.cast(*votes_of_all(house, house.songs, [1]))
+    assert (await house.recovery.ensure(house.shard, house.known))[:2] == (house.known.epoch, 24)
+    await house.flush()
+    await audit(house, 24)
