@@ -33,7 +33,7 @@ from storage.boards import Boards
 from storage.catalogue import Catalogue
 from storage.comments import Comments
 from storage.directory import BoardsChanged, Directory, KeyRevoked, decode_notice
-from storage.errors import StorageError
+from storage.errors import StorageError, StoreUnavailable
 from storage.flusher import Flusher
 from storage.history import History
 from storage.ledger import Ledger

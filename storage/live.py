@@ -366,17 +366,21 @@ class ApplyPipe:
     async def connect(self) -> str:
         """Connects anew, makes sure that the script is there, and answers the store's present life."""
         await self.close()
-        connection = self._pool.make_connection()
+        self._connection = connection = self._pool.make_connection()
         with _translated():
-            await connection.connect()
-            await connection.send_command("SCRIPT", "LOAD", scripts.source("apply"))
-            self._sha = (await connection.read_response()).decode()
-            await connection.send_command("INFO", "replication")
-            run = _run_of(_parsed_info(await connection.read_response()))
-            if run != self._run:
-                # Connections that lead to the store before this one may still stand.
-                await self._pool.disconnect(inuse_connections=False)
-        self._connection, self._run = connection, run
+            try:
+                await connection.connect()
+                await connection.send_command("SCRIPT", "LOAD", scripts.source("apply"))
+                self._sha = (await connection.read_response()).decode()
+                await connection.send_command("INFO", "replication")
+                run = _run_of(_parsed_info(await connection.read_response()))
+                if run != self._run:
+                    # Connections that lead to the store before this one may still stand.
+                    await self._pool.disconnect(inuse_connections=False)
+            except BaseException:
+                await self.close()
+                raise
+        self._run = run
         return run
 
     async def close(self) -> None:

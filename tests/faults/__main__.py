@@ -12,15 +12,14 @@ from pathlib import Path
 import click
 
 from tests.faults.nonsense import talk_nonsense
-from tests.faults.playing import Run
-from tests.faults.rounds import FAULTS
+from tests.faults.playing import EVERY_FAULT, Run
 
 
 @click.command
 @click.option("--seconds", type=float, default=1200.0, show_default=True, help="For which faults strike.")
 @click.option("--seed", type=int, default=None, help="Of the schedule; a new one without it.")
 @click.option("--nonsense", type=int, default=0, show_default=True, help="Messages that a server gets before.")
-@click.option("--only", multiple=True, type=click.Choice([fault.kind for fault in FAULTS]))
+@click.option("--only", multiple=True, type=click.Choice([fault.kind for fault in EVERY_FAULT]))
 @click.option("--durable/--fast", default=True, help="With fsync, or without.")
 @click.option(
     "--keep", type=click.Path(path_type=Path), help="Folder for servers' logs of rounds that break a promise."

@@ -10,12 +10,14 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
 from random import Random
 from typing import Final
 
 import click
 
+from tests.faults import failover
 from tests.faults.faults import Fault
 from tests.faults.laboratory import Laboratory
 from tests.faults.rounds import FAULTS, play
@@ -23,6 +25,11 @@ from tests.faults.tally import Tally
 
 ROUNDS: Final = 20
 """Rounds in one laboratory, which is then verified and made anew."""
+
+FAILOVERS: Final = 2
+"""Rounds in a laboratory with a replica, which comes before each of the others."""
+
+EVERY_FAULT: Final = (*failover.FAULTS, *FAULTS)
 
 VOTERS: Final = 100
 RATE: Final = 2000.0
@@ -33,7 +40,7 @@ _MIXED: Final = 0.25
 _SHOWN: Final = 5
 
 
-def schedule(random: Random, faults: Sequence[Fault]) -> Iterator[list[Fault]]:
+def make_schedule(random: Random, faults: Sequence[Fault]) -> Iterator[list[Fault]]:
     """Every fault in turn, in ever new orders, some with one or two others. Rare ones come first, and once."""
     yield from ([fault] for fault in faults if fault.rare)
     faults = [fault for fault in faults if not fault.rare] or faults
@@ -58,22 +65,33 @@ class Run:
 
     async def play(self, seconds: float, only: Sequence[str]) -> None:
         """Plays until the time is over, nothing but the faults `only` where there are some."""
-        rounds = schedule(self._random, [fault for fault in FAULTS if _wanted(fault, only, seconds)])
+        wanted = [
+            (kind, make_schedule(self._random, faults), rounds)
+            for kind, all_faults, rounds in (
+                (failover.ReplicatedLaboratory, failover.FAULTS, FAILOVERS),
+                (Laboratory, FAULTS, ROUNDS),
+            )
+            if (faults := [fault for fault in all_faults if _wanted(fault, only, seconds)])
+        ]
         ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
+        for kind, schedule, rounds in cycle(wanted):
+            if time.monotonic() >= ends:
+                break
             try:
-                await self._play_some(rounds, ends)
+                await self._play_some(kind, schedule, rounds, ends)
             except Exception:  # noqa: BLE001 - a laboratory that can't be opened or verified proves nothing
                 self._broken_off("the laboratory")
 
-    async def _play_some(self, rounds: Iterator[list[Fault]], ends: float) -> None:
+    async def _play_some(
+        self, kind: type[Laboratory], schedule: Iterator[list[Fault]], rounds: int, ends: float
+    ) -> None:
         random = self._random
         with tempfile.TemporaryDirectory(prefix="plaudit-", ignore_cleanup_errors=True) as folder:
-            async with Laboratory(Path(folder), random, durable=self._durable, voters=VOTERS, rate=RATE) as laboratory:
-                for _ in range(ROUNDS):
+            async with kind(Path(folder), random, durable=self._durable, voters=VOTERS, rate=RATE) as laboratory:
+                for _ in range(rounds):
                     if time.monotonic() >= ends:
                         break
-                    if not await self._play_one(laboratory, next(rounds), Random(random.random())):
+                    if not await self._play_one(laboratory, next(schedule), Random(random.random())):
                         self._keep_logs(laboratory)
                         # What is broken once would spoil every round that follows.
                         break
