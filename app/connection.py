@@ -62,6 +62,7 @@ class Connection(asyncio.Protocol):
     """One agent or viewer. `peers` is uvicorn's set of connections, which it waits for when it stops."""
 
     __slots__ = (
+        "_brought",
         "_closing",
         "_gateway",
         "_inbox",
@@ -108,6 +109,7 @@ class Connection(asyncio.Protocol):
         self.blocked_since = 0.0
         self.heard = True
         self.probed = False
+        self._brought = 0  # votes
         self._closing = False
         self._quiet = False
         self._parser = frames.FrameParser()
@@ -292,6 +294,8 @@ class Connection(asyncio.Protocol):
     async def _finish(self, work: Coroutine[Any, Any, None], message: ClientMessage | Invalid) -> None:
         await self._guarded(work, message)
         while self._inbox and not self._closing:
+            # What it said before we stopped reading is a sign of life too.
+            self.heard = True
             message = self._inbox.popleft()
             waiting = self._handle(message)
             if waiting is not None:
@@ -353,7 +357,9 @@ class Connection(asyncio.Protocol):
         if board is None:
             return self._vote_on_unknown(message)
         self._cast(message, board)
-        return None
+        self._brought += 1
+        # Under too much load nothing more is read: the client's own network stack slows it down.
+        return self._gateway.voting.wait_for_room(board, self._brought)
 
     async def _vote_on_unknown(self, message: CastVote | Retract) -> None:
         assert self.tenant is not None

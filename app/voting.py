@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
 
 from channels.errors import ErrorCode, PlauditError
 from channels.protocol import Choice
@@ -46,6 +46,11 @@ class Voting:
     def quota_of(self, agent: Agent) -> int | None:
         """Votes a day that the agent may use, None where there is no limit."""
         return self._quotas[agent.tier]
+
+    def wait_for_room(self, board: Board, brought: int) -> Coroutine[Any, Any, None] | None:
+        """What somebody who has brought so many votes should wait for before the next; None where there is room."""
+        batcher = self._batchers.get(board.shard)
+        return batcher.room() if batcher is not None and batcher.is_crowded(brought) else None
 
     def cast(
         self,

@@ -23,6 +23,12 @@ from storage.types import Known, Outcome, Status, Vote
 BATCH_LIMIT: Final = 1000
 """Votes in one batch at most: a script should not hold the store for longer than some milliseconds."""
 
+CROWDED: Final = 3 * BATCH_LIMIT
+"""Waiting votes above which whoever can wait should: some tens of milliseconds' work."""
+
+TURN: Final = 16
+"""Votes that somebody may bring at a time while others wait for room."""
+
 IN_FLIGHT: Final = 2
 """Batches sent before the first is answered: the store works on one while the next is on its way."""
 
@@ -112,6 +118,7 @@ class Batcher:
         self._replies: list[Reply] = []
         # When the first vote of each batch to come arrived: only full batches leave others behind.
         self._arrivals: deque[float] = deque()
+        self._outside: deque[asyncio.Future[None]] = deque()
         self._in_flight: deque[_Batch] = deque()
         self._numbers = 0
         self._known: Known | None = None
@@ -137,6 +144,21 @@ class Batcher:
     def waiting(self) -> int:
         """Votes that have no outcome yet."""
         return len(self._votes) + sum(len(batch.votes) for batch in self._in_flight)
+
+    def is_crowded(self, brought: int) -> bool:
+        """Whether somebody who has brought so many votes, and can wait, should wait for `room` for the next one."""
+        return len(self._votes) >= CROWDED or (brought % TURN == 0 and bool(self._outside))
+
+    async def room(self) -> None:
+        """Returns when there is room for some votes, first come, first served; or when votes are being refused."""
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._outside.append(turn)
+        try:
+            await turn
+        finally:
+            # Once it is seen what was brought: maybe nothing, and then others may come in.
+            loop.call_soon(self._let_in)
 
     def submit(self, vote: Vote, reply: Reply) -> None:
         """Queues a vote. `reply` is called exactly once, perhaps before this returns; it must not raise."""
@@ -240,7 +262,17 @@ class Batcher:
         batch = _Batch(self._numbers, self._votes[:BATCH_LIMIT], self._replies[:BATCH_LIMIT], oldest)
         del self._votes[:BATCH_LIMIT]
         del self._replies[:BATCH_LIMIT]
+        self._let_in()
         return batch
+
+    def _let_in(self) -> None:
+        """Lets in as many of those who wait outside as there is room for what they may bring."""
+        room = (CROWDED - len(self._votes)) // TURN
+        while self._outside and room > 0:
+            turn = self._outside.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                room -= 1
 
     def _packed(self, batch: _Batch) -> bytes:
         assert self._known is not None
@@ -336,6 +368,7 @@ class Batcher:
         replies, self._replies, self._votes = self._replies, [], []
         self._arrivals.clear()
         _answer_all(replies, Status.OVERLOADED)
+        self._let_in()
 
 
 def _answer_all(replies: list[Reply], status: Status) -> None:

@@ -214,6 +214,69 @@ async def test_a_queue_has_a_limit(shard: Shard) -> None:
     assert statuses == [Status.APPLIED] * 7 + [Status.OVERLOADED] * 3
 
 
+async def test_who_finds_a_crowd_waits_outside_and_comes_in_by_turns(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batcher_module, "CROWDED", 20)
+    monkeypatch.setattr(batcher_module, "TURN", 4)
+    pipe = Gated(shard.live.pipe(SHARD))
+    most = came = 0
+
+    async def bring(one: Voter, who: int, count: int) -> list[Outcome]:
+        nonlocal most, came
+        answers = []
+        for n in range(1, count + 1):
+            came += 1
+            answers.append(one.submit(Vote(CHANGING, who, "item-1", n)))
+            most = max(most, len(one.batcher._votes))
+            if one.batcher.is_crowded(n):
+                await one.batcher.room()
+        return await asyncio.gather(*answers)
+
+    async with voter(pipe) as one:
+        greedy = [asyncio.create_task(bring(one, who, 100)) for who in (1, 2, 3)]
+        # More than there is room for, and with nothing more to say: they must not bar the way.
+        brief = [asyncio.create_task(bring(one, who, 1)) for who in range(4, 60)]
+        leaver = asyncio.create_task(bring(one, 60, 100))
+        await until(lambda: came >= 60)
+        leaver.cancel()
+        pipe.gate.set()
+        outcomes = [outcome for brought in await asyncio.gather(*greedy, *brief) for outcome in brought]
+    assert {outcome.status for outcome in outcomes} == {Status.APPLIED, Status.CHANGED}
+    assert len(outcomes) == 3 * 100 + 56
+    # Everybody comes with one vote before finding out.
+    assert most <= 20 + 60
+
+
+async def test_while_somebody_waits_others_bring_votes_by_turns(shard: Shard) -> None:
+    async with voter(shard.live.pipe(SHARD)) as one:
+        assert not one.batcher.is_crowded(batcher_module.TURN)
+        waiting = asyncio.create_task(one.batcher.room())
+        await until(lambda: one.batcher.is_crowded(batcher_module.TURN))
+        assert not one.batcher.is_crowded(batcher_module.TURN + 1)
+        await one.cast(Vote(FINAL, 1, "item-1", 1))
+        await waiting
+
+
+async def test_nobody_waits_outside_while_votes_are_refused(
+    shard: Shard, proxy: Proxy, far: LiveStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batcher_module, "CROWDED", 3)
+    monkeypatch.setattr(batcher_module, "TURN", 1)
+    monkeypatch.setattr(batcher_module, "REFUSE_AFTER", 0.3)
+    async with voter(far.pipe(SHARD)) as one:
+        await one.cast(Vote(CHANGING, 1, "item-1", 1))
+        proxy.refuse()
+        answers = [one.submit(Vote(CHANGING, 1, "item-1", n)) for n in range(10)]
+        await until(lambda: not one.batcher.available)
+        answers += [one.submit(Vote(CHANGING, 1, "item-1", n)) for n in range(10)]
+        assert one.batcher.is_crowded(1)
+        await asyncio.gather(*(one.batcher.room() for _ in range(50)))
+        assert not one.batcher.is_crowded(1)
+        assert all(answer.done() for answer in answers[10:])
+        proxy.accept()
+
+
 async def test_a_reply_that_is_cut_off_is_given_again(shard: Shard, proxy: Proxy, far: LiveStore) -> None:
     """Was the batch applied? The one that comes again must not be counted twice."""
     async with voter(far.pipe(SHARD)) as one:
