@@ -7,6 +7,7 @@ document shows; so a `Call` on a route is its whole documentation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 import litestar
@@ -114,13 +115,25 @@ def check_distinct(names: Sequence[str]) -> None:
 
 
 def read_query(request: Request, shape: type[T]) -> T:
-    """The query's parameters; those that the call does not know are ignored. Raises PlauditError `invalid`."""
-    # A parameter that is given twice has its last value.
-    given = dict(request.query_params.multi_items())
+    """The query's parameters; those that the call does not know are ignored.
+
+    Raises PlauditError `invalid`, also for one that is given twice: nobody can tell which was meant.
+    """
+    known = _fields(cast("Any", shape))
+    given: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name in given and name in known:
+            raise PlauditError("invalid", f"`{name}` is given twice")
+        given[name] = value
     try:
         return msgspec.convert(given, shape, strict=False)
     except msgspec.ValidationError as error:
         raise PlauditError("invalid", said(error)) from error
+
+
+@cache
+def _fields(shape: Any) -> frozenset[str]:
+    return frozenset(field.encode_name for field in msgspec.structs.fields(shape))
 
 
 def path_part(request: Request, name: str) -> str:

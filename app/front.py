@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from app.answers import HEADERS_OF_ALL, as_bytes
 from app.express import Express
 from app.problems import MEDIA_TYPE, problem_body
+from app.proxies import Proxies
 from app.settings import Settings
 from app.shortcut import Shortcut
 from channels.errors import ErrorCode, PlauditError
@@ -52,10 +53,12 @@ class House:
     def of(cls, settings: Settings) -> House:
         """Twice as many as websockets: for as many streams of events, and as many that come and go."""
         each = settings.connections_per_address
-        return cls(2 * settings.connections, None if each is None else max(each, MIN_PER_ADDRESS))
+        limit = None if each is None else max(each, MIN_PER_ADDRESS)
+        return cls(2 * settings.connections, limit, Proxies(settings.trusted_proxies))
 
-    def __init__(self, limit: int, limit_per_address: int | None) -> None:
+    def __init__(self, limit: int, limit_per_address: int | None, proxies: Proxies) -> None:
         self.limit = limit
+        self._proxies = proxies
         self.limit_per_address = limit_per_address
         self.connections = 0
         self.by_address: Counter[str] = Counter()
@@ -65,7 +68,8 @@ class House:
         self.connections += 1
         self.by_address[address] += 1
         crowded = self.limit_per_address is not None and self.by_address[address] > self.limit_per_address
-        return self.connections <= self.limit and not crowded
+        # A proxy's connections are nobody's: each of them carries the requests of many.
+        return self.connections <= self.limit and (not crowded or self._proxies.trusts(address))
 
     def leave(self, address: str) -> None:
         """Counts it no more."""

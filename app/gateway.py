@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from app.connection import Connection
+from app.proxies import Proxies
 from app.registry import Registry
 from app.voting import Voting
 from channels.codec import Codec
@@ -44,6 +45,7 @@ class Gateway:
         limit: int,
         limit_per_address: int | None,
         origins: Iterable[str],
+        proxies: Proxies,
         on_ack: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
@@ -55,6 +57,7 @@ class Gateway:
         self.message_rate = message_rate
         self.heartbeat = heartbeat
         self.on_ack = on_ack
+        self.proxies = proxies
         self._live = live
         self._limit = limit
         self._limit_per_address = limit_per_address

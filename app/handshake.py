@@ -38,13 +38,15 @@ class _Handshake(WebSocketsSansIOProtocol):
         self.conn.send_response(response)
         self.transport.write(b"".join(self.conn.data_to_send()))
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            self._hand_over(codec, _bearer(event.headers.get("Authorization")))
+            self._hand_over(codec, event)
         else:
             self.handshake_complete = self.close_sent = True
             self.transport.close()
 
-    def _hand_over(self, codec: Codec, token: str | None) -> None:
-        address = self.client[0] if self.client else ""
+    def _hand_over(self, codec: Codec, event: Request) -> None:
+        token = _bearer(event.headers.get("Authorization"))
+        peer = self.client[0] if self.client else ""
+        address = self.gateway.proxies.client(peer, event.headers.get_all("X-Forwarded-For"))
         self.connections.discard(self)
         self.successor = self.gateway.accept(self.transport, codec, token, address, self.connections)
         self.connections.add(self.successor)  # type: ignore[arg-type]  # it has the `shutdown` that uvicorn calls

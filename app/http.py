@@ -18,6 +18,7 @@ from app.calls import SLASH, encode
 from app.docs import page
 from app.pages import Pages
 from app.problems import to_problem
+from app.proxies import Proxies
 from app.routes import agents, boards, catalogue, documents, health, live, me, rankings, votes
 from app.services import Services
 from channels import asyncapi
@@ -40,6 +41,7 @@ def create_app(services: Services) -> Litestar:
         request_max_body_size=MAX_BODY,
         state=State({"services": services, "pages": Pages()}),
     )
+    app.proxies = services.proxies
     document = openapi.document(app, version("plaudit"))
     app.state.openapi = msgspec.json.format(encode(document), indent=1)
     app.state.asyncapi = msgspec.json.format(encode(asyncapi.document(version("plaudit"))), indent=1)
@@ -51,13 +53,17 @@ _MODULES: Final = (votes, me, boards, rankings, live, catalogue, agents, health,
 
 
 class _Application(Litestar):
-    """Litestar, but for two things.
+    """Litestar, but for three things.
 
-    HEAD is answered wherever there is a GET, and a slash that is part of an id (%2F) is kept apart from those
-    between the parts of a path.
+    HEAD is answered wherever there is a GET, a slash that is part of an id (%2F) is kept apart from those between
+    the parts of a path, and clients behind trusted proxies have their own addresses.
     """
 
+    proxies: Proxies
+
     async def __call__(self, scope: Scope | Any, receive: Receive | Any, send: Send | Any) -> None:
+        if self.proxies and scope["type"] == "http":
+            self.proxies.resolve(scope)
         if scope.get("method") == "HEAD":
             scope = {**scope, "method": "GET"}
             send = _without_body(send)

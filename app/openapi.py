@@ -152,8 +152,8 @@ def _query_parameters(call: Call, schema_of: _Schemas) -> Iterator[dict[str, Any
 def _responses(path: str, call: Call, schema_of: _Schemas) -> dict[str, Any]:
     responses = {str(status): _response(answer, schema_of) for status, answer in call.answers.items()}
     codes = {*call.errors, *_ALWAYS, *(_WITH_STORES if call.stores else ())}
-    if "{" in path:
-        codes.add("invalid")  # a part of a path may be no name at all
+    if "{" in path or call.tenant:
+        codes.add("invalid")  # a part of a path may be no name at all, and a tenant may be named twice
     for status in sorted({ERRORS[code].status for code in codes}):
         kinds = [kind for kind in ERRORS.values() if kind.code in codes and kind.status == status]
         examples = {kind.code: {"value": _problem(kind.code)} for kind in kinds}

@@ -75,6 +75,8 @@ async def serve_one(
         ws_per_message_deflate=False,
         log_config=None,
         access_log=False,
+        # Ours are believed where the settings say so; uvicorn would believe whoever is on this machine.
+        proxy_headers=False,
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=STOP_WITHIN,
@@ -163,23 +165,25 @@ async def _load_demo(services: Services, tenant: Tenant) -> str:
 
 
 @asynccontextmanager
-async def _open_to_all(settings: Settings, port: int, admin_key: str, agent_key: str | None) -> AsyncIterator[None]:
+async def _open_to_all(
+    settings: Settings, port: int, admin_key: str | None, agent_key: str | None
+) -> AsyncIterator[None]:
     """The time in which the server serves: it can be found, and if it has a demo, that is alive."""
     url = local_url(settings.host, port)
     with kept_address(settings.data, url):
         _say_ready(settings, port, admin_key, agent_key)
-        crowd = lively(url, admin_key, settings.demo_rate) if agent_key and settings.demo_rate else nullcontext()
-        async with crowd:
+        lives = agent_key is not None and admin_key is not None and settings.demo_rate
+        async with lively(url, admin_key or "", settings.demo_rate) if lives else nullcontext():
             yield
 
 
-def _say_ready(settings: Settings, port: int, admin_key: str, agent_key: str | None) -> None:
+def _say_ready(settings: Settings, port: int, admin_key: str | None, agent_key: str | None) -> None:
     url = http_url(settings.host, port)
     lines = [
         "",
         f"  Plaudit is ready at  {url}",
         f"  API documentation    {url}/docs",
-        f"  admin key            {admin_key}",
+        f"  admin key            {admin_key or 'the one that there is already: PLAUDIT_ADMIN_KEY was not set'}",
     ]
     if agent_key is not None:
         lines.append(f"  an agent's key       {agent_key}")

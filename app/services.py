@@ -19,6 +19,7 @@ from app.colleagues import Scrape
 from app.gateway import Gateway
 from app.invariants import InvariantChecker
 from app.metrics import Metrics, Waiting
+from app.proxies import Proxies
 from app.registry import Registry
 from app.settings import Settings
 from app.stalls import StallMonitor
@@ -68,6 +69,7 @@ class Services:
         self.live = live
         self.archive = archive
         self.now = now
+        self.proxies = Proxies(settings.trusted_proxies)
         self.metrics = Metrics()
         self.supervisor = Supervisor()
         self.directory = Directory(archive)
@@ -110,6 +112,7 @@ class Services:
             limit=settings.connections,
             limit_per_address=settings.connections_per_address,
             origins=settings.origins,
+            proxies=self.proxies,
             on_ack=partial(self.metrics.acked, "websocket"),
         )
         self.scrape: Scrape = self._own_numbers

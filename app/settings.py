@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_type_hints
 from urllib.parse import urlsplit
@@ -116,6 +117,11 @@ def _origins(text: str) -> tuple[str, ...]:
     if not all(re.fullmatch(r"https?://[^/\s]+", origin) for origin in origins):
         raise ValueError
     return origins
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    """Addresses and networks from a list with commas."""
+    return tuple(str(ip_network(part.strip(), strict=False)) for part in text.split(",") if part.strip())
 
 
 _COUNT: Final = _number(int, 1, 1_000_000_000)
@@ -253,6 +259,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "Websockets from one address to one server process; over HTTP as many connections, at least 32.",
         ),
     ] = None
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Setting(
+            "PLAUDIT_TRUSTED_PROXIES",
+            Kind("a list of addresses and networks like 10.0.0.0/8, with commas", _networks),
+            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: addresses or networks, with commas.",
+        ),
+    ] = ()
     heartbeat: Annotated[
         float,
         Setting(

@@ -6,6 +6,8 @@ import contextlib
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from app.settings import Settings
 from storage.archive import Archive
 from storage.directory import BoardsChanged, Directory, new_secret
@@ -14,6 +16,8 @@ from storage.types import Tenant
 
 ADMIN_KEY_FILE: Final = "admin.key"
 DEMO_KEY_FILE: Final = "demo-agent.key"
+
+log = structlog.get_logger(__name__)
 
 
 async def add_tenant(directory: Directory, slug: str, shards: int) -> tuple[Tenant, str]:
@@ -25,8 +29,11 @@ async def add_tenant(directory: Directory, slug: str, shards: int) -> tuple[Tena
     return tenant, secret
 
 
-async def default_tenant(archive: Archive, settings: Settings) -> tuple[Tenant, str]:
-    """The installation's default tenant, made at the first start, and its admin key."""
+async def default_tenant(archive: Archive, settings: Settings) -> tuple[Tenant, str | None]:
+    """The installation's default tenant, made at the first start, and its admin key.
+
+    None stands for a key that another server of the installation made, and nobody gave to this one.
+    """
     directory = Directory(archive)
     tenant = await directory.tenant(settings.tenant)
     if tenant is None:
@@ -35,11 +42,28 @@ async def default_tenant(archive: Archive, settings: Settings) -> tuple[Tenant, 
             tenant, _ = await directory.add_tenant(settings.tenant, settings.shards)
         tenant = tenant or await directory.tenant(settings.tenant)
         assert tenant is not None
-    secret = settings.admin_key or kept_secret(settings.data, ADMIN_KEY_FILE) or new_secret()
+    secret = settings.admin_key or kept_secret(settings.data, ADMIN_KEY_FILE)
+    if secret is None:
+        return tenant, await _first_admin_key(directory, tenant, settings.data)
     await directory.add_admin_key(tenant, secret, from_settings=settings.admin_key is not None)
-    if settings.admin_key is None:
-        keep_secret(settings.data, ADMIN_KEY_FILE, secret)
     return tenant, secret
+
+
+async def _first_admin_key(directory: Directory, tenant: Tenant, folder: Path) -> str | None:
+    """A new key, where nobody has one: a second server must not hand out further ones without anybody's wish."""
+    secret = new_secret()
+    # Before the database knows it: a key that is in no file could never be used.
+    keep_secret(folder, ADMIN_KEY_FILE, secret)
+    if await directory.add_first_admin_key(tenant, secret):
+        return secret
+    missing = folder / ADMIN_KEY_FILE
+    missing.unlink()
+    log.warning(
+        "this database has an admin key already, and this server does not know it: set PLAUDIT_ADMIN_KEY, "
+        "or copy the file from the server that made it",
+        file=str(missing),
+    )
+    return None
 
 
 def kept_secret(folder: Path, name: str) -> str | None:

@@ -134,6 +134,17 @@ class Directory:
                 await self._notify(connection, KeyRevoked(row["hash"]))
             return [row["hash"] for row in ended]
 
+    async def add_first_admin_key(self, tenant: Tenant, secret: str) -> bool:
+        """Lets a key administer a tenant that nobody administers yet; answers whether it was such a one."""
+        async with self._archive.transaction() as connection:
+            await self._queries.lock_tenant(connection, tenant=tenant.number)
+            if await self._queries.has_admin_key(connection, tenant=tenant.number):
+                return False
+            await self._queries.add_key(
+                connection, tenant=tenant.number, agent=None, hash=hash_secret(secret), from_settings=False
+            )
+            return True
+
     async def add_agents(self, tenant: Tenant, new: Sequence[tuple[str, Tier]]) -> list[IssuedKey]:
         """New agents, each with a first key, all or none. Raises Exists."""
         issued = [new_secret() for _ in new]

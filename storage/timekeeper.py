@@ -39,7 +39,8 @@ class Timekeeper:
         self._samples = Samples(archive)
         self._history = History(archive)
         self._now = now
-        self._sampled: dict[int, tuple[str, int]] = {}
+        self._seen: dict[int, tuple[str, int]] = {}
+        self._sampled: dict[int, int] = {}
         self._remembered: dict[tuple[int, Window], int] = {}
 
     async def run(self) -> None:
@@ -71,13 +72,18 @@ class Timekeeper:
         queries = [Query(board.number, window, TopView(DEPTH)) for window in board.windows]
         rankings = await self._live.read(self._shard, queries)
         first = rankings[0]
-        if first is None or self._sampled.get(board.number) == (first.epoch, first.version):
+        if first is None or self._seen.get(board.number) == (first.epoch, first.version):
             return
-        for window, ranking in zip(board.windows, rankings, strict=True):
-            if ranking is not None:
-                await self._samples.add(board.number, window, now, ranking.rows)
-                await self._remember(board, window, now, ranking.rows)
-        self._sampled[board.number] = first.epoch, first.version
+        rows = [[] if ranking is None else ranking.rows for ranking in rankings]
+        # Only ranks count: were every version sampled, then a sample that comes to be an hour old, which is a version
+        # of its own, would lead to another one, and a board on which nothing happens would never come to rest.
+        ranks = hash(tuple((row.item, row.rank) for ranked in rows for row in ranked))
+        for window, ranked in zip(board.windows, rows, strict=True):
+            if self._sampled.get(board.number) != ranks:
+                await self._samples.add(board.number, window, now, ranked)
+            await self._remember(board, window, now, ranked)
+        self._sampled[board.number] = ranks
+        self._seen[board.number] = first.epoch, first.version
 
     async def _remember(self, board: Board, window: Window, now: int, rows: Sequence[Row]) -> None:
         """Keeps how a window stands for charts, where it stands otherwise than a minute ago.

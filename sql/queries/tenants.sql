@@ -31,6 +31,14 @@ on conflict (hash) do update set revoked_at = null
 where api_keys.tenant_id = excluded.tenant_id and api_keys.agent_id is not distinct from excluded.agent_id
 returning id;
 
+-- name: lock_tenant(tenant)!
+-- Makes others who ask for the same wait until this transaction ends.
+select id from tenants where id = :tenant for update;
+
+-- name: has_admin_key(tenant)$
+-- Whether there is a key that administers the tenant.
+select exists (select from api_keys where tenant_id = :tenant and agent_id is null and revoked_at is null);
+
 -- name: revoke_key(key, tenant, agent_id)^
 -- Ends a key of one agent; answers its hash, nothing where there is no such key or it is ended already.
 update api_keys k set revoked_at = now()

@@ -64,14 +64,13 @@ local function advance_clock(now, periods)
   return now, periods
 end
 
--- Empties the calendar windows whose period is over. Returns whether any was.
+-- Empties the calendar windows whose period is over. Returns whether there was anything in them.
 local function begin_periods(board, state, periods)
   local begun = false
   for n, window in ipairs(CALENDAR) do
     if state[window] < periods[n] then
-      redis.call('UNLINK', key('z', board, window))
+      begun = redis.call('UNLINK', key('z', board, window)) == 1 or begun
       state[window] = periods[n]
-      begun = true
     end
   end
   return begun
@@ -86,20 +85,44 @@ local function rescale(zset, state)
   state.landmark = landmark
 end
 
+local LOOKED_AT = 500
+
+-- Whether a trending set that was shown as of one moment, and is nowhere empty of points, looks different as of a
+-- later one. Scores are shown rounded, and small ones stay what they are for minutes. Where many would have to be
+-- looked at to know, the answer is yes.
+local function fades(zset, landmark, before, after)
+  local was, is = 1 / gain(before, landmark), 1 / gain(after, landmark)
+  for _, range in ipairs({ { 0, LOOKED_AT - 1 }, { -LOOKED_AT, -1 } }) do
+    -- The extremes stand at the ends, and move most.
+    local flat = redis.call('ZRANGE', zset, range[1], range[2], 'WITHSCORES')
+    for i = 2, #flat, 2 do
+      local points = -tonumber(flat[i])
+      if round(points * was) ~= round(points * is) then return true end
+    end
+  end
+  return redis.call('ZCARD', zset) > 2 * LOOKED_AT
+end
+
 -- Shows trending as of a minute, dropping what has decayed to where it is shown as 0. Returns whether anything
--- may look different.
+-- looks different.
 local function show_trending(board, state, minute)
   if minute <= state.shown_at then return false end
   local zset = key('z', board, 'trending')
+  local before = state.shown_at
   state.shown_at = minute
   if redis.call('EXISTS', zset) == 0 then
     state.landmark = minute
     return false
   end
-  if minute - state.landmark > RESCALE_AFTER then rescale(zset, state) end
+  local faded = fades(zset, state.landmark, before, minute)
+  if minute - state.landmark > RESCALE_AFTER then
+    rescale(zset, state)
+    -- Whoever hears that nothing looks different need not save the landmark.
+    faded = true
+  end
   local bound = 0.5 * gain(minute, state.landmark)
   redis.call('ZREMRANGEBYSCORE', zset, string.format('(%.17g', -bound), string.format('%.17g', bound))
-  return true
+  return faded
 end
 
 local BOARD_FIELDS = { 'version', 'day', 'week', 'month', 'landmark', 'shown_at', 'reference' }

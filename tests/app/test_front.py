@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app import front
+from app.proxies import Proxies
 from tests.app.sockets import WITHIN, OpenStage, Stage
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: plaudit\r\n"
@@ -184,7 +185,7 @@ async def test_connections_are_counted_and_limited(open_stage: OpenStage) -> Non
 
 
 def test_an_address_has_a_share() -> None:
-    house = front.House(10, 2)
+    house = front.House(10, 2, Proxies())
     assert [house.enter(address) for address in ("a", "a", "a", "b")] == [True, True, False, True]
     for address in ("a", "a", "a", "b"):
         house.leave(address)

@@ -21,7 +21,7 @@ where l.locktype = 'advisory' and l.granted and l.classid = $1
 """
 _STUCK: Final = """
 select pid, split_part(application_name, ' ', 2)::int from pg_stat_activity
-where wait_event_type = 'Lock' and wait_event = 'relation' and datname = 'plaudit'
+where wait_event_type = 'Lock' and wait_event = 'relation' and application_name like 'plaudit %'
 """
 
 

@@ -23,9 +23,9 @@ _VIEWERS: Final = 5
 
 
 async def kill_server(scene: Scene) -> None:
-    """A whole server, or all of its processes, at any moment."""
+    """A whole server, or the process that keeps its workers, which then end by themselves."""
     server = scene.random.choice(scene.laboratory.servers)
-    server.kill()
+    server.kill(workers=scene.random.random() < 0.5)
     await server.start()
 
 

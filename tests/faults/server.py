@@ -40,6 +40,7 @@ class Server:
         self._environ = os.environ | environ | {"PLAUDIT_PORT": str(port), "PLAUDIT_LOG_FORMAT": "json"}
         self._log = log
         self._read = 0
+        self._orphans: list[psutil.Process] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -55,8 +56,13 @@ class Server:
         return children or [self.pid]
 
     async def start(self) -> None:
-        """Runs until it takes votes; one that ends before, for want of a store or its port, is run again."""
+        """Runs until it takes votes; one that ends before, for want of a store, is run again.
+
+        What is left of one that was killed ends by itself, and must not be taken for it.
+        """
         async with asyncio.timeout(_READY_WITHIN), httpx.AsyncClient() as client:
+            while any(_runs(process) for process in self._orphans):
+                await asyncio.sleep(_POLL)
             while True:
                 if self._process is None or self._process.poll() is not None:
                     self._launch()
@@ -72,9 +78,13 @@ class Server:
                 stderr=log, start_new_session=True,
             )  # fmt: skip
 
-    def kill(self) -> None:
-        """Ends it without a warning."""
+    def kill(self, *, workers: bool = True) -> None:
+        """Ends it without a warning; without `workers` only the process that started those."""
+        self._orphans = psutil.Process(self.pid).children()
         self.signal(signal.SIGKILL)
+        for process in self._orphans if workers else ():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def signal(self, number: signal.Signals) -> None:
         """Sends it a signal."""
@@ -94,17 +104,22 @@ class Server:
         """Ends it in order, or by force."""
         if self._process is None:
             return
-        family = [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]
+        family = self._family()
         for process in family:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         if await self.ended() is None:
             self.kill()
-        for process in family[1:]:
+        for process in family:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         self._process.wait()
+
+    def _family(self) -> list[psutil.Process]:
+        with suppress(psutil.NoSuchProcess):
+            return [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]
+        return self._orphans
 
     def said(self) -> list[dict[str, Any]]:
         """What it has logged since this was asked last."""
@@ -114,6 +129,12 @@ class Server:
         whole = text.rfind(b"\n") + 1
         self._read += whole
         return [_parsed(line) for line in text[:whole].splitlines() if line]
+
+
+def _runs(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

@@ -171,3 +171,10 @@ async def test_a_store_that_is_away(house: House, monkeypatch: pytest.MonkeyPatc
     assert "secret" not in refused.text
     # The catalogue is in the archive, and readable all the same.
     assert (await house.door.get("/api/v1/songs/s1")).json()["up_votes"] == 0
+
+
+@pytest.mark.parametrize("twice", ["limit=1&limit=2", "window=day&limit=1&window=day", "tenant=default&tenant=other"])
+async def test_what_is_said_twice_is_not_guessed_at(house: House, twice: str) -> None:
+    assert refusal(await house.door.get(f"/api/v1/boards/songs?{twice}")) == (400, "invalid")
+    # What a call does not know, it does not look at.
+    assert (await house.door.get("/api/v1/boards/songs?more=1&more=2")).status_code == 200
