@@ -15,10 +15,10 @@ from app.answers import HttpReply
 from app.calls import Request, encode
 from app.shapes.common import Problem
 from channels.errors import ErrorCode, PlauditError
-from storage.errors import ArchiveUnavailable, Exists, NotFound, StaleStore, StoreUnavailable
+from storage.errors import ArchiveBehind, ArchiveUnavailable, Exists, NotFound, StaleStore, StoreUnavailable
 
 MEDIA_TYPE: Final = "application/problem+json"
-_AWAY: Final = (ArchiveUnavailable, StoreUnavailable, StaleStore)
+_AWAY: Final = (ArchiveBehind, ArchiveUnavailable, StoreUnavailable, StaleStore)
 _COME_BACK_MS: Final = 1000
 _OVER_LIMIT: Final[tuple[ErrorCode, str]] = ("too_large", "A body is at most 1 MiB")
 

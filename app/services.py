@@ -32,6 +32,7 @@ from storage.archive import Archive
 from storage.batcher import Batcher
 from storage.boards import Boards
 from storage.catalogue import Catalogue
+from storage.clock import CLOCK_LEEWAY
 from storage.comments import Comments
 from storage.directory import BoardsChanged, Directory, KeyRevoked, decode_notice
 from storage.errors import StorageError, StoreUnavailable
@@ -128,7 +129,7 @@ class Services:
         cls, settings: Settings, redis_url: str, database_url: str, now: Callable[[], int] = wall_clock
     ) -> AsyncIterator[Services]:
         """A running server without its HTTP door. At the end what was voted is flushed, then all stops."""
-        async with LiveStore(redis_url, settings.prefix) as live, Archive(database_url) as archive:
+        async with LiveStore(redis_url, settings.prefix, leeway=CLOCK_LEEWAY) as live, Archive(database_url) as archive:
             services = cls(settings, live, archive, now)
             try:
                 await services._start()
@@ -166,6 +167,7 @@ class Services:
             now=self.now,
             backlog_limit=self.settings.backlog,
             replicas=self.settings.ack_replicas,
+            leeway=CLOCK_LEEWAY,
             on_batch=self.metrics.applied,
             on_change=self.hub.changed,
         )

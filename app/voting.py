@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from channels.errors import ErrorCode, PlauditError
 from channels.protocol import Choice
-from storage.batcher import Batcher, Reply
+from storage.batcher import Batcher
+from storage.batches import Reply
 from storage.calendar import until_tomorrow
 from storage.types import Agent, Board, Outcome, Status, Tier, Vote
 

@@ -22,6 +22,9 @@ import msgspec
 from storage.errors import ArchiveUnavailable, Exists, NotMigrated, StorageError, closed_transport, hides_cancellation
 
 COMMAND_TIMEOUT: Final = 30.0
+PATIENCE: Final = 3600.0
+"""Seconds for what reads all that there is."""
+
 CONNECT_TIMEOUT: Final = 5.0
 CHANNEL: Final = "plaudit"
 LOCK_SPACE: Final = 0x506C61  # "Pla": keeps our advisory locks apart from other programs'
@@ -130,13 +133,15 @@ class Archive:
                 yield connection
 
     @asynccontextmanager
-    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Connection]:
-        """A connection of the pool inside a transaction: all that is done with it stands or nothing does.
+    async def transaction(self, *, snapshot: bool = False, patient: bool = False) -> AsyncIterator[Connection]:
+        """A connection inside a transaction: all that is done with it stands or nothing does.
 
-        With `snapshot` every statement sees the archive as of the first.
+        With `snapshot` every statement sees the archive as of the first. With `patient` a statement may take an
+        hour, over a connection that nobody else waits for.
         """
         isolation: Literal["repeatable_read", "read_committed"] = "repeatable_read" if snapshot else "read_committed"
-        async with self.connection() as connection, connection.transaction(isolation=isolation):
+        place = self.session(PATIENCE) if patient else self.connection()
+        async with place as connection, connection.transaction(isolation=isolation):
             yield connection
 
     async def ping(self) -> None:
@@ -145,12 +150,12 @@ class Archive:
             await connection.execute("select 1", timeout=CONNECT_TIMEOUT)
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Connection]:
-        """A connection outside the pool, for locks and listening, closed at the end."""
+    async def session(self, command_timeout: float = COMMAND_TIMEOUT) -> AsyncIterator[Connection]:
+        """A connection outside the pool, for locks, listening and long work, closed at the end."""
         with _translated():
             connection = await asyncpg.connect(
                 self.url,
-                command_timeout=COMMAND_TIMEOUT,
+                command_timeout=command_timeout,
                 timeout=CONNECT_TIMEOUT,
                 server_settings=_session_settings(),
             )

@@ -15,7 +15,8 @@ from typing import Any, Final, Protocol, TypeVar
 import structlog
 
 from storage import scripts
-from storage.batches import outcomes_of, pack_batch
+from storage.batches import Batch, Reply, answer_all, outcomes_of, pack_batch
+from storage.clock import Clock
 from storage.errors import StaleStore, StorageError, StoreUnavailable
 from storage.tasks import end
 from storage.types import Known, Outcome, Status, Vote
@@ -42,7 +43,6 @@ _BACKOFF: Final = (0.02, 0.05, 0.1, 0.2, 0.5)
 _CHECK: Final = 0.25
 
 _T = TypeVar("_T")
-Reply = Callable[[Outcome], None]
 OnBatch = Callable[[list[Outcome], float], None]
 OnChange = Callable[[str, dict[int, int]], None]
 
@@ -58,26 +58,12 @@ class Pipe(Protocol):
     async def receive(self) -> scripts.ApplyReply: ...
 
 
-class _Batch:
-    """Votes that are applied together; `oldest` is when the first of them came, `sent` when they first went out.
+class _Ahead(Exception):
+    """The batch came with a time that the live store does not believe."""
 
-    Its number makes it harmless to send it twice, however late the first copy arrives. One that nobody waits for
-    any more is void: sent again without its votes, so that no copy can be applied later.
-    """
-
-    __slots__ = ("number", "oldest", "replies", "sent", "votes")
-
-    def __init__(self, number: int, votes: list[Vote], replies: list[Reply], oldest: float) -> None:
-        self.number = number
-        self.votes = votes
-        self.replies = replies
-        self.oldest = oldest
-        self.sent = time.monotonic()
-
-    def void(self) -> None:
-        """Answers that nobody knows, and forgets the votes."""
-        replies, self.replies, self.votes = self.replies, [], []
-        _answer_all(replies, Status.UNKNOWN)
+    def __init__(self, store: int) -> None:
+        super().__init__(store)
+        self.store = store
 
 
 class Batcher:
@@ -87,9 +73,9 @@ class Batcher:
     whenever the store turns out not to be the one that was known, or to have been restarted or replaced;
     it gets what was known and returns what to go on with. With `replicas` the pipe waits for so many to
     have each batch: votes of one that they do not confirm in time are answered as UNKNOWN. `now` gives
-    milliseconds since the Unix epoch. `on_batch` hears of each batch's outcomes and of the seconds since
-    its oldest vote came; `on_change`, before any vote of the batch is answered, of the epoch and of
-    boards' new versions.
+    milliseconds since the Unix epoch; where it is more than `leeway` ahead of the store's clock, that is
+    gone by (0: never). `on_batch` hears of each batch's outcomes and of the seconds since its oldest vote
+    came; `on_change`, before any vote of the batch is answered, of the epoch and of boards' new versions.
     """
 
     def __init__(
@@ -101,6 +87,7 @@ class Batcher:
         now: Callable[[], int],
         backlog_limit: int,
         replicas: int = 0,
+        leeway: int = 0,
         queue_limit: int = 50_000,
         on_batch: OnBatch = lambda outcomes, seconds: None,
         on_change: OnChange = lambda epoch, versions: None,
@@ -108,7 +95,8 @@ class Batcher:
         self._pipe = pipe
         self._sender = sender
         self._recover = recover
-        self._now = now
+        self._clock = Clock(now)
+        self._leeway = leeway
         self._backlog_limit = backlog_limit
         self._replicas = replicas
         self._queue_limit = queue_limit
@@ -119,7 +107,7 @@ class Batcher:
         # When the first vote of each batch to come arrived: only full batches leave others behind.
         self._arrivals: deque[float] = deque()
         self._outside: deque[asyncio.Future[None]] = deque()
-        self._in_flight: deque[_Batch] = deque()
+        self._in_flight: deque[Batch] = deque()
         self._numbers = 0
         self._known: Known | None = None
         self._away_since: float | None = None
@@ -201,6 +189,11 @@ class Batcher:
                     if not self._in_flight:
                         self._away_since = None
                     await self._exchange()
+                except _Ahead as error:
+                    seconds = self._clock.set_back(error.store) / 1000
+                    log.warning(
+                        "this server's clock is ahead of the live store's, by which it goes now", seconds=seconds
+                    )
                 except StaleStore as error:
                     log.warning("live store is not the known one", reason=str(error))
                     self._lost(error)
@@ -246,6 +239,8 @@ class Batcher:
                 await self._awaited.wait()
                 continue
             reply = await self._pipe.receive()
+            if reply.reason == "ahead":
+                raise _Ahead(reply.seq_before)
             if reply.reason != "ok":
                 raise StaleStore(reply.reason)
             batch = self._in_flight.popleft()
@@ -254,12 +249,12 @@ class Batcher:
             self._wanted.set()
             self._settle(batch, reply)
 
-    def _next_batch(self) -> _Batch:
+    def _next_batch(self) -> Batch:
         self._numbers += 1
         self._doubtful = False
         # What checks the store is a batch without votes.
         oldest = self._arrivals.popleft() if self._votes else time.monotonic()
-        batch = _Batch(self._numbers, self._votes[:BATCH_LIMIT], self._replies[:BATCH_LIMIT], oldest)
+        batch = Batch(self._numbers, self._votes[:BATCH_LIMIT], self._replies[:BATCH_LIMIT], oldest)
         del self._votes[:BATCH_LIMIT]
         del self._replies[:BATCH_LIMIT]
         self._let_in()
@@ -274,12 +269,14 @@ class Batcher:
                 turn.set_result(None)
                 room -= 1
 
-    def _packed(self, batch: _Batch) -> bytes:
+    def _packed(self, batch: Batch) -> bytes:
         assert self._known is not None
         sender = f"{self._sender}:{batch.number % IN_FLIGHT}"
-        return pack_batch(sender, batch.number, self._known, self._backlog_limit, self._now(), batch.votes)
+        return pack_batch(
+            sender, batch.number, self._known, self._backlog_limit, self._clock(), batch.votes, self._leeway
+        )
 
-    def _settle(self, batch: _Batch, reply: scripts.ApplyReply) -> None:
+    def _settle(self, batch: Batch, reply: scripts.ApplyReply) -> None:
         outcomes = outcomes_of(reply)
         seq = reply.seq_before + sum(outcome.seq is not None for outcome in outcomes)
         self.observe(reply.epoch, seq)
@@ -367,10 +364,5 @@ class Batcher:
     def _refuse_waiting(self) -> None:
         replies, self._replies, self._votes = self._replies, [], []
         self._arrivals.clear()
-        _answer_all(replies, Status.OVERLOADED)
+        answer_all(replies, Status.OVERLOADED)
         self._let_in()
-
-
-def _answer_all(replies: list[Reply], status: Status) -> None:
-    for answer in replies:
-        answer(Outcome(status))

@@ -1,19 +1,52 @@
-"""A batch of votes as `lua/apply.lua` takes it, and its answer as outcomes."""
+"""A batch of votes, as `lua/apply.lua` takes it, and its answer as outcomes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from storage import scripts
 from storage.calendar import periods_at
 from storage.types import Known, Outcome, Status, Vote
 
+Reply = Callable[[Outcome], None]
+
 _STATUSES: Final = tuple(Status)
 _WIDTH: Final = 7
 
 
-def pack_batch(sender: str, number: int, known: Known, backlog_limit: int, now: int, votes: Sequence[Vote]) -> bytes:
+class Batch:
+    """Votes that are applied together; `oldest` is when the first of them came, `sent` when they first went out.
+
+    Its number makes it harmless to send it twice, however late the first copy arrives. One that nobody waits for
+    any more is void: sent again without its votes, so that no copy can be applied later.
+    """
+
+    __slots__ = ("number", "oldest", "replies", "sent", "votes")
+
+    def __init__(self, number: int, votes: list[Vote], replies: list[Reply], oldest: float) -> None:
+        self.number = number
+        self.votes = votes
+        self.replies = replies
+        self.oldest = oldest
+        self.sent = time.monotonic()
+
+    def void(self) -> None:
+        """Answers that nobody knows, and forgets the votes."""
+        replies, self.replies, self.votes = self.replies, [], []
+        answer_all(replies, Status.UNKNOWN)
+
+
+def pack_batch(
+    sender: str,
+    number: int,
+    known: Known,
+    backlog_limit: int,
+    now: int,
+    votes: Sequence[Vote],
+    leeway: int = 0,
+) -> bytes:
     """One batch: each board, item and agent once, votes as references to them.
 
     The numbers of a sender's batches rise; the same number again is answered as it was the first time.
@@ -44,7 +77,7 @@ def pack_batch(sender: str, number: int, known: Known, backlog_limit: int, now: 
         value = False if vote.value is None else vote.value
         flat += (agent_index, item_index, value, vote.weight, vote.comment or False, vote.ranked)
     head = (sender, number, known.epoch, known.floor, backlog_limit, now, periods_at(now))
-    return scripts.pack((*head, flat_boards, flat_items, flat_agents, flat))
+    return scripts.pack((*head, flat_boards, flat_items, flat_agents, flat, leeway))
 
 
 def outcomes_of(reply: scripts.ApplyReply) -> list[Outcome]:
@@ -62,3 +95,9 @@ def outcomes_of(reply: scripts.ApplyReply) -> list[Outcome]:
         )
         for n in range(0, len(flat), _WIDTH)
     ]
+
+
+def answer_all(replies: Sequence[Reply], status: Status) -> None:
+    """Gives everybody the same outcome."""
+    for answer in replies:
+        answer(Outcome(status))

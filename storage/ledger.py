@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from storage.archive import Archive, Connection, copy_rows
 from storage.calendar import milliseconds, moment
-from storage.errors import ArchiveBehind, StaleStore
+from storage.errors import ArchiveBehind, StaleStore, StoreUnavailable
 from storage.live import LogEntry
 from storage.types import Position
 
+_BEHIND: Final = 10.0
+_POLL: Final = 0.02
 _WAYS_OUT: Final = (
     "Is it the right database, or was it restored from a backup? Nothing was changed: bring back a PostgreSQL that "
     "has these votes, or give them up with `plaudit rebuild --from-archive`."
@@ -54,6 +57,15 @@ class Ledger:
     async def position(self, shard: int) -> int:
         """The last seq that is in the archive; 0 for a new shard."""
         return (await self.flushed(shard)).seq
+
+    async def reached(self, shard: int, seq: int) -> None:
+        """Returns when the archive has come to `seq`. Raises StoreUnavailable where that takes too long."""
+        try:
+            async with asyncio.timeout(_BEHIND):
+                while await self.position(shard) < seq:
+                    await asyncio.sleep(_POLL)
+        except TimeoutError:
+            raise StoreUnavailable(f"the archive has not come to seq {seq}: is a server running?") from None
 
     async def flushed(self, shard: int) -> Flushed:
         """How far the shard's log is in the archive."""

@@ -128,11 +128,13 @@ def _mended(kind: Any) -> Any:
 class LiveStore:
     """The live state of all shards of one installation.
 
-    `prefix` begins every key, so that several installations (or tests) can share a server.
+    `prefix` begins every key, so that several installations (or tests) can share a server. `leeway` is how many
+    milliseconds a caller's clock may be ahead of the store's, None for any.
     """
 
-    def __init__(self, url: str, prefix: str = "plaudit") -> None:
+    def __init__(self, url: str, prefix: str = "plaudit", *, leeway: int | None = None) -> None:
         self._prefix = prefix
+        self._leeway = leeway
         # A script that was cut off may have run. All but `apply` may run twice, so redis-py may retry those.
         # Typed loosely: redis-py types answers for every mode of a client; this one speaks RESP2 and bytes.
         self._redis: Any = Redis.from_url(
@@ -167,6 +169,15 @@ class LiveStore:
         with _translated():
             await self._redis.ping()
 
+    async def bounded(self, now: int) -> int:
+        """The caller's clock, or the store's where that one is too far ahead."""
+        if self._leeway is None:
+            return now
+        with _translated():
+            seconds, microseconds = await self._redis.time()
+        store = int(seconds) * 1000 + int(microseconds) // 1000
+        return now if now <= store + self._leeway else store
+
     async def position(self, shard: int) -> Position:
         """How far the shard has come."""
         with _translated():
@@ -182,12 +193,17 @@ class LiveStore:
         return _position(found), _run_of(info)
 
     async def read(self, shard: int, queries: Sequence[Query]) -> list[Ranking | None]:
-        """Views of boards of one shard, all as of one moment; None for a board that is not there."""
+        """Views of boards of one shard, all as of one moment; None for a board that is not there.
+
+        Raises StoreUnavailable where the store is empty or being filled, rather than show half of a board.
+        """
         arguments = [scripts.query_arguments(query) for query in queries]
         with _translated():
             async with asyncio.timeout(READ_WITHIN):
                 packed = await self._run("read", shard, scripts.pack(arguments))
         reply = scripts.decode_read(packed)
+        if not reply.epoch:
+            raise StoreUnavailable("the live store is being filled")
         return [
             None
             if isinstance(view, bool)
@@ -214,6 +230,7 @@ class LiveStore:
 
     async def add_items(self, board: Board, items: Sequence[BoardItem], now: int) -> int:
         """Puts new items on a board, with score 0; those that are there stay as they are."""
+        now = await self.bounded(now)
         flat: list[object] = []
         titles: list[object] = []
         for item in items:

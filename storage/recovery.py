@@ -124,7 +124,7 @@ class Recovery:
         seq = await self._ledger.begin_epoch(shard, epoch, self._lost)
         if seq:
             log.warning("rebuilding the live store from the archive", shard=shard, seq=seq, epoch=epoch)
-        now = max(self._now(), await self._ledger.last_event_at(shard))
+        now = max(await self._live.bounded(self._now()), await self._ledger.last_event_at(shard))
         run = await self._live.begin(shard, epoch, seq)
         await Refill(self._live, self._archive, shard, progress).run(seq, now)
         await self._live.open(shard)

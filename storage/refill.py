@@ -43,7 +43,7 @@ class Refill:
         await self._live.load(self._shard, [("board", board.number, now, periods) for board in boards])
         numbers = [board.number for board in boards]
         since = min(start_of(periods[2]), start_of(periods[1]), moment(now) - _TRENDING_MEMORY)
-        async with self._archive.transaction() as connection:
+        async with self._archive.transaction(patient=True) as connection:
             minute = now - now % MINUTE_MS
             shown = [(board, periods, minute) for board in numbers]
             rows = await recount(self._archive, connection, self._shard, shown, seq=seq, since=since)
@@ -65,7 +65,7 @@ class Refill:
         parts: list[object] = []
         size = loaded = 0
         async with (
-            self._archive.transaction() as connection,
+            self._archive.transaction(patient=True) as connection,
             self._archive.queries.ballots_of_shard_cursor(connection, boards=numbers) as cursor,
         ):
             async for row in cursor:
@@ -85,7 +85,7 @@ class Refill:
     async def _load_quotas(self, now: int) -> None:
         day = periods_at(now)[0]
         flat: list[int] = []
-        async with self._archive.connection() as connection:
+        async with self._archive.transaction(patient=True) as connection:
             async for row in self._archive.queries.quotas_used(connection, shard=self._shard, since=start_of(day)):
                 flat += (row["agent_id"], row["used"])
         for start in range(0, len(flat), 2 * PORTION):

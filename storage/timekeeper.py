@@ -58,6 +58,7 @@ class Timekeeper:
         """Samples the boards that changed, then moves every board on to `now`; nothing while they are being filled."""
         if not (await self._live.position(self._shard)).ready:
             return
+        now = await self._live.bounded(now)
         boards = await self._boards.of_shard(self._shard)
         for board in boards:
             await self._sample(board, now)

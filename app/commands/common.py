@@ -16,6 +16,7 @@ from app.serve import stop_signals
 from app.settings import Settings, SettingsError
 from app.stores import open_stores
 from storage.archive import Archive
+from storage.clock import CLOCK_LEEWAY
 from storage.errors import StorageError
 from storage.live import LiveStore
 
@@ -58,7 +59,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[LiveStore, Archive]]
     """Both stores, for a command beside a server or without one."""
     async with (
         open_stores(settings, attach=True, create=False) as stores,
-        LiveStore(stores.redis_url, settings.prefix) as live,
+        LiveStore(stores.redis_url, settings.prefix, leeway=CLOCK_LEEWAY) as live,
         Archive(stores.database_url) as archive,
     ):
         yield live, archive

@@ -37,7 +37,7 @@ from app.shapes.votes import NewVote, NewVotes, RawVotes, VoteError, VoteQuery, 
 from channels.errors import ErrorCode, PlauditError
 from channels.protocol import Status as StatusName
 from channels.ranking import score_of
-from storage.batcher import Reply
+from storage.batches import Reply
 from storage.calendar import until_tomorrow
 from storage.types import Agent, Board, Outcome, Status
 

@@ -115,6 +115,28 @@ where v.board_id = any(:boards::int[])
 group by v.agent_id, v.board_id
 order by v.agent_id, v.board_id;
 
+-- name: ballots_of_agents(board, agents)
+-- The same of some agents on one board.
+select v.agent_id, array_agg(v.item_id) as items, array_agg(v.value) as ballot_values, array_agg(v.weight) as weights
+from votes v
+where v.board_id = :board and v.agent_id = any(:agents::int[])
+group by v.agent_id;
+
+-- name: stray_ballots(shard, board, limit)
+-- Ballots of a board that are not what their last event says: who, on what, as kept and as told.
+select coalesce(v.agent_id, e.agent_id) as agent_id, i.item_id,
+       case when v.seq is null then 'none' else v.value || ' at ' || v.seq end as kept,
+       case when e.value is null then 'none' else e.value || ' at ' || e.seq end as told
+from (select distinct on (agent_id, item_id) agent_id, item_id, value, weight, seq
+      from vote_events where shard = :shard and board_id = :board
+      order by agent_id, item_id, seq desc) e
+full join (select * from votes where board_id = :board) v on v.agent_id = e.agent_id and v.item_id = e.item_id
+join items i on i.id = coalesce(v.item_id, e.item_id)
+where (v.value, v.weight, v.seq) is distinct from
+      (e.value, case when e.value is not null then e.weight end, case when e.value is not null then e.seq end)
+order by 1, 2
+limit :limit;
+
 -- name: quotas_used(shard, since)
 -- Votes that agents have used since a moment.
 select e.agent_id, count(*)::int as used

@@ -13,9 +13,10 @@
 --   10 agents    {number, daily limit or -1, ...}
 --   11 votes     {index in agents, index in items, value or false (retract), weight, comment or false,
 --                 whether the rank is wanted, ...}; indexes count from 1
+--   12 leeway    how many ms `now` may be ahead of this server's clock; 0 for any
 --
--- Returns msgpack {reason, epoch, first seq - 1, changed, results}; reason is `ok`, `epoch`, `behind` or `late`
--- and nothing happened unless it is `ok`. changed: {board, version, ...}. results: seven integers a vote:
+-- Returns msgpack {reason, epoch, first seq - 1, changed, results}; reason is `ok`, `epoch`, `behind`, `late`
+-- or `ahead` (then the first seq is this server's clock, ms) and nothing happened unless it is `ok`. changed: {board, version, ...}. results: seven integers a vote:
 -- status, seq (0: none), points, up, down, quota left (-1: no limit), rank (0: not asked for).
 
 local APPLIED, CHANGED, UNCHANGED, RETRACTED, UNKNOWN_ITEM, NO_BALLOT, ALREADY_VOTED, QUOTA_EXCEEDED,
@@ -24,8 +25,8 @@ local FULL_WEIGHT = 100
 local YEAR_2000 = 946684800000
 local SENT_DIGITS = 16
 
-local sender, batch, epoch, floor, backlog, now, periods, boards_in, items_in, agents_in, votes =
-  unpack(cmsgpack.unpack(ARGV[1]), 1, 11)
+local sender, batch, epoch, floor, backlog, now, periods, boards_in, items_in, agents_in, votes, leeway =
+  unpack(cmsgpack.unpack(ARGV[1]), 1, 12)
 
 local sent_key = key('r', sender)
 local sent = tonumber(redis.call('GETRANGE', sent_key, 0, SENT_DIGITS - 1)) or 0
@@ -37,6 +38,12 @@ end
 -- A copy that was stuck on a connection its sender has given up: the vote was counted, or refused, long ago.
 if sent > batch then
   return cmsgpack.pack({ 'late', epoch, 0, {}, {} })
+end
+
+if leeway > 0 then
+  local time = redis.call('TIME')
+  local clock = time[1] * 1000 + math.floor(time[2] / 1000)
+  if now > clock + leeway then return cmsgpack.pack({ 'ahead', epoch, clock, {}, {} }) end
 end
 
 local meta = redis.call('HMGET', meta_key, 'epoch', 'ready', 'seq', 'flushed', 'clock')

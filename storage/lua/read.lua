@@ -4,7 +4,7 @@
 -- ARGV[1]  msgpack array of views, each {board, window, kind, a, b}: `top` limit offset, `items` {item id, ...},
 --          `around` item span. A window that the board does not keep is empty: all its items have score 0.
 --
--- Returns msgpack {epoch, seq, views}; a view is {version, total, reference, rows}, or false where the live store does
+-- Returns msgpack {epoch, seq, views}, the epoch empty and no views where the store is not ready; a view is {version, total, reference, rows}, or false where the live store does
 -- not know the board. rows: five values an item: item id, rank, points, up, down;
 -- points never rise from row to row, but a tie is in any order (and `items` in the order asked for).
 
@@ -166,6 +166,9 @@ local function finish(w, rows, offset)
   return flat
 end
 
+local meta = redis.call('HMGET', meta_key, 'epoch', 'seq', 'ready')
+if not meta[3] then return cmsgpack.pack({ '', 0, {} }) end
+
 local views = {}
 for n, view in ipairs(cmsgpack.unpack(ARGV[1])) do
   local board, window, kind, a, b = unpack(view, 1, 5)
@@ -184,5 +187,4 @@ for n, view in ipairs(cmsgpack.unpack(ARGV[1])) do
     views[n] = false
   end
 end
-local meta = redis.call('HMGET', meta_key, 'epoch', 'seq')
-return cmsgpack.pack({ meta[1] or '', tonumber(meta[2] or 0), views })
+return cmsgpack.pack({ meta[1], tonumber(meta[2] or 0), views })

@@ -56,6 +56,17 @@ async def test_a_bug_does_not_count_as_away() -> None:
         raise RuntimeError("a bug")
 
 
+async def test_what_reads_all_that_there_is_may_take_longer(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive_module, "COMMAND_TIMEOUT", 0.05)
+    slow = "select count(*) from generate_series(1, 3000000)"
+    async with Archive(database_url) as archive:
+        with pytest.raises(ArchiveUnavailable):
+            async with archive.transaction() as connection:
+                await connection.fetchval(slow)
+        async with archive.transaction(patient=True) as connection:
+            assert await connection.fetchval(slow) == 3_000_000
+
+
 async def test_only_events_that_the_archive_does_not_get_are_told_as_lost(house: House, database_url: str) -> None:
     """A flusher may be in the middle of its transaction when the live store is found empty."""
     await house.cast(house.vote("ann", "aria", 1))

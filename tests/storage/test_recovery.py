@@ -423,3 +423,29 @@ async def test_an_archive_that_is_behind_what_the_log_still_has_catches_up(house
     assert (await house.recovery.ensure(house.shard, house.known))[:2] == (house.known.epoch, 24)
     await house.flush()
     await audit(house, 24)
+
+
+async def test_nobody_sees_a_board_that_is_being_filled(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    await house.cast(*votes_of_all(house, house.songs, [1]))
+    await house.flush()
+    before = await house.rankings()
+    seen: list[Rankings | None] = []
+
+    def looking(step: Any) -> Any:
+        async def look(self: LiveStore, *arguments: Any) -> Any:
+            done = await step(self, *arguments)
+            try:
+                seen.append(await house.rankings())
+            except StoreUnavailable:
+                seen.append(None)
+            return done
+
+        return look
+
+    for step in ("hold", "clear", "begin", "load"):
+        monkeypatch.setattr(LiveStore, step, looking(getattr(LiveStore, step)))
+    await house.live._redis.hdel(f"{house.live.tag(house.shard)}:meta", "epoch")
+    await house.recovery.ensure(house.shard)
+    assert len(seen) > 6
+    assert set(map(str, seen)) == {"None"}
+    assert same(before, await house.rankings())

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from storage import verify as verify_module
+from storage import ledger as ledger_module
 from storage.errors import StoreUnavailable
+from storage.live import LiveStore
 from storage.types import WINDOWS, Vote
 from storage.verify import BoardReport, verify_shard
 from tests.storage.house import House, votes_of_all
@@ -112,7 +113,7 @@ async def test_a_hundredth_is_forgiven_where_scores_decay_and_nowhere_else(voted
 
 
 async def test_an_archive_that_stays_behind_is_said(voted: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify_module, "_BEHIND", 0.05)
+    monkeypatch.setattr(ledger_module, "_BEHIND", 0.05)
     await voted.cast(voted.vote("bob", "fugue", 1, voted.contest))
     with pytest.raises(StoreUnavailable, match="is a server running"):
         await reports(voted)
@@ -139,3 +140,46 @@ async def test_votes_may_come_in_meanwhile(voted: House) -> None:
     flushing.cancel()
     await asyncio.wait({flushing})
     assert [report.differences for by_board in await watching for report in by_board.values()] == [()] * 15
+
+
+async def test_a_ballot_in_the_archive(voted: House) -> None:
+    ballot = "where board_id = $1 and agent_id = $2 and item_id = (select id from items where item_id = 'aria')"
+    place = voted.songs.number, voted.agents["bob"]
+    for change in ("update votes set seq = seq + 1", "update votes set value = -value", "delete from votes"):
+        await voted.execute(f"{change} {ballot}", *place)
+        lines = await found(voted)
+        assert lines[0].startswith(f"archive: the ballot of agent {place[1]} on aria is kept as ")
+        # The live store's own ballot is another than the archive's then, too.
+        assert any(line.startswith(f"live: agent {place[1]} holds ") for line in lines) is ("seq" not in change)
+
+
+async def test_a_ballot_in_the_live_store(voted: House) -> None:
+    key = f"{voted.live.tag(voted.shard)}:v:{voted.songs.number}:{voted.agents['bob']}"
+    redis: Any = voted.live._redis
+    (item, value), *_ = sorted((await redis.hgetall(key)).items())
+    for change in ({item: int(value) * -1}, {b"999": 1}):
+        await redis.hset(key, mapping=change)
+        lines = await found(voted)
+        assert [line.partition(" on ")[0] for line in lines] == [
+            f"live: agent {voted.agents['bob']} holds ({next(iter(change.values()))}, 100)"
+        ]
+        await redis.hdel(key, *change)
+        await redis.hset(key, item, value)
+    assert await found(voted) == []
+    await redis.delete(key)
+    assert len(await found(voted)) == 6
+
+
+async def test_ballots_that_change_meanwhile_are_no_difference(voted: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    ballots = LiveStore.ballots
+    votes = iter([voted.vote("ann", "aria", 3, voted.contest), voted.vote("ann", "aria", 4, voted.contest)])
+
+    async def between(live: LiveStore, shard: int, board: int, agents: list[int]) -> object:
+        if board == voted.contest.number and (vote := next(votes, None)) is not None:
+            await voted.cast(vote)
+            await voted.flush()
+        return await ballots(live, shard, board, agents)
+
+    monkeypatch.setattr(LiveStore, "ballots", between)
+    assert (await reports(voted))["contest"].differences == ()
+    assert next(votes, None) is None
