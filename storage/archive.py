@@ -20,12 +20,16 @@ import asyncpg
 import msgspec
 
 from storage.errors import ArchiveUnavailable, Exists, NotMigrated, StorageError, closed_transport, hides_cancellation
+from storage.tasks import end
 
 COMMAND_TIMEOUT: Final = 30.0
 PATIENCE: Final = 3600.0
 """Seconds for what reads all that there is."""
 
 CONNECT_TIMEOUT: Final = 5.0
+LULL: Final = 2.0
+"""Seconds after which a connection that listens is tried, and in which it has to answer."""
+
 CHANNEL: Final = "plaudit"
 LOCK_SPACE: Final = 0x506C61  # "Pla": keeps our advisory locks apart from other programs'
 
@@ -174,7 +178,25 @@ class Archive:
         async with self.session() as connection:
             connection.add_termination_listener(lambda _: lost.set())
             await connection.add_listener(CHANNEL, lambda *call: heard(str(call[3])))
-            yield lost
+            probing = asyncio.create_task(_probe(connection, lost))
+            try:
+                yield lost
+            finally:
+                await end(probing)
+
+
+async def _probe(connection: Connection, lost: asyncio.Event) -> None:
+    """Asks again and again whether the server is still there: nobody tells of a connection that is half open."""
+    while True:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LULL):
+                await lost.wait()
+                return
+        try:
+            with _translated():
+                await connection.execute("select 1", timeout=LULL)
+        except StorageError:
+            lost.set()
 
 
 async def _closed(connection: Connection) -> None:

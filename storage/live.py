@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Any, Final, NamedTuple, Self
 
@@ -36,6 +36,9 @@ from storage.types import Board, BoardItem, Changed, ItemType, Position, Query, 
 
 READ_TIMEOUT: Final = 5.0
 """Seconds without an answer after which the live store counts as away."""
+
+LULL: Final = 2.0
+"""Seconds without an announcement after which the store is asked whether it is still there, and again to answer."""
 
 CONFIRMED_WITHIN: Final = 1.0
 """Seconds in which replicas have to confirm a batch of votes."""
@@ -350,7 +353,7 @@ class LiveStore:
             async with self._redis.pubsub() as pubsub:
                 await pubsub.subscribe(*channels)
                 confirmed = 0
-                async with aclosing(pubsub.listen()) as messages:
+                async with aclosing(_messages(pubsub)) as messages:
                     async for message in messages:
                         if message["type"] == "subscribe":
                             confirmed += 1
@@ -430,6 +433,21 @@ class ApplyPipe:
         if self._connection is None:
             raise StoreUnavailable("the live store is not connected")
         return self._connection
+
+
+async def _messages(pubsub: Any) -> AsyncGenerator[dict[str, Any], None]:
+    """What comes over a subscription. Silence is looked into: nobody tells of a connection that is half open."""
+    asked = False
+    while True:
+        message = await pubsub.get_message(timeout=LULL)
+        if message is not None:
+            asked = False
+            yield message
+        elif asked:
+            raise StoreUnavailable("the live store's announcements have stopped")
+        else:
+            await pubsub.ping()
+            asked = True
 
 
 def _position(found: list[bytes | None]) -> Position:

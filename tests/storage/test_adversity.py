@@ -104,3 +104,19 @@ async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0)
+
+
+async def test_a_half_open_connection_that_listens_is_noticed(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_module, "LULL", 0.2)
+    database = database_url.partition("?")[0].rpartition("/")[2]
+    async with (
+        Proxy(unix_socket(database_url)) as proxy,
+        Archive(f"postgresql://plaudit@127.0.0.1:{proxy.port}/{database}") as far,
+        asyncio.timeout(20),
+        far.listen(lambda text: None) as lost,
+    ):
+        proxy.silence()
+        await lost.wait()
+        proxy.resume()

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from redis.asyncio.client import PubSub
 
+from storage import live as live_module
 from storage.errors import StoreRefused, StoreUnavailable
 from storage.live import LiveStore
 from storage.types import Changed, Vote
@@ -67,6 +69,43 @@ async def test_a_listener_whose_connection_breaks_is_told(redis_url: str, prefix
         proxy.refuse()
         with pytest.raises(StoreUnavailable):
             await asyncio.wait_for(heard.__anext__(), 10)
+
+
+async def test_a_listener_whose_connection_is_half_open_finds_out(
+    redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_module, "LULL", 0.05)
+    async with Proxy(unix_socket(redis_url)) as proxy, LiveStore(f"redis://127.0.0.1:{proxy.port}", prefix) as far:
+        heard = far.changes([SHARD])
+        assert await anext(heard) is None
+        proxy.silence()
+        with pytest.raises(StoreUnavailable, match="have stopped"):
+            await asyncio.wait_for(heard.__anext__(), 10)
+        proxy.resume()
+
+
+async def test_a_listener_that_hears_nothing_for_long_still_listens(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_module, "LULL", 0.01)
+    asked = 0
+    ping = PubSub.ping
+
+    def counted(pubsub: PubSub) -> Awaitable[bool]:
+        nonlocal asked
+        asked += 1
+        return ping(pubsub)
+
+    monkeypatch.setattr(PubSub, "ping", counted)
+    async with open_shard(redis_url, number=SHARD) as shard:
+        heard = shard.live.changes([SHARD])
+        assert await anext(heard) is None
+        change = asyncio.create_task(heard_change(heard.__anext__()))
+        while asked < 5:
+            await asyncio.sleep(0)
+        await shard.live.add_items(board(1, SHARD), board_items({"a": 1}), NOON)
+        assert (await change).shard == SHARD
+        await heard.aclose()  # type: ignore[attr-defined]  # a generator
 
 
 async def test_a_store_that_is_not_there_and_one_that_refuses_are_told_apart(redis_url: str, prefix: str) -> None:
