@@ -85,6 +85,7 @@ class Connection(asyncio.Protocol):
         "key_hash",
         "probed",
         "tenant",
+        "write",
     )
 
     def __init__(
@@ -105,7 +106,9 @@ class Connection(asyncio.Protocol):
         self.agent: Agent | None = None
         self.tenant: Tenant | None = None
         self.key_hash: bytes | None = None
-        self.blocked = False
+        # For rooms, whose loops over thousands of members look at `blocked` alone.
+        self.write = transport.write
+        self.blocked = False  # whether nothing more must be written now, or ever
         self.blocked_since = 0.0
         self.heard = True
         self.probed = False
@@ -133,7 +136,7 @@ class Connection(asyncio.Protocol):
                 if not self._closing:
                     self._receive(event)
             elif isinstance(event, frames.Ping):
-                self.write(frames.frame(frames.PONG, event.payload))
+                self._put(frames.frame(frames.PONG, event.payload))
             elif isinstance(event, frames.Close):
                 self._closed_by_client(event.code)
             elif isinstance(event, frames.FrameError):
@@ -145,7 +148,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         """Forgets everything about the client; votes on their way go on."""
-        self._closing = True
+        self._closing = self.blocked = True
         self._stop_timer()
         if self._work is not None:
             self._work.cancel()
@@ -170,9 +173,9 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The client keeps up again: it is brought up to date."""
-        self.blocked = False
         if self._closing:
             return
+        self.blocked = False
         self._resume_reading()
         for subscription in list((self._subscriptions or {}).values()):
             if self.blocked:
@@ -190,7 +193,7 @@ class Connection(asyncio.Protocol):
 
     # Out
 
-    def write(self, frame: bytes) -> None:
+    def _put(self, frame: bytes) -> None:
         """Hands a frame to the transport. After a goodbye nothing is sent."""
         if not self._closing and not self._transport.is_closing():
             self._transport.write(frame)
@@ -205,7 +208,7 @@ class Connection(asyncio.Protocol):
         out = self._out
         if out:
             self._out = []
-            self.write(frames.frame(self.codec.opcode, self.codec.encode(out if len(out) > 1 else out[0])))
+            self._put(frames.frame(self.codec.opcode, self.codec.encode(out if len(out) > 1 else out[0])))
 
     def probe(self) -> None:
         """Asks a silent client for a sign of life; gives up one that gave none."""
@@ -215,7 +218,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         else:
             self.probed = True
-            self.write(frames.PING_FRAME)
+            self._put(frames.PING_FRAME)
 
     def expel(self, code: int, message: str, *, retry_after_ms: int | None = None) -> None:
         """Says bye and closes. The client has some seconds to answer."""
@@ -226,7 +229,7 @@ class Connection(asyncio.Protocol):
             retry_after_ms = 1000
         self._flush()
         bye = self.codec.encode(Bye(code, message, retry_after_ms))
-        self.write(frames.frame(self.codec.opcode, bye) + frames.close_frame(code, message))
+        self._put(frames.frame(self.codec.opcode, bye) + frames.close_frame(code, message))
         self._inbox = None
         self._end()
         self._transport.resume_reading()
@@ -240,13 +243,13 @@ class Connection(asyncio.Protocol):
     def _closed_by_client(self, code: int) -> None:
         if not self._closing:
             self._flush()
-            self.write(frames.close_frame(code) if code != frames.NO_STATUS else frames.frame(frames.CLOSE, b""))
+            self._put(frames.close_frame(code) if code != frames.NO_STATUS else frames.frame(frames.CLOSE, b""))
             self._end()
         self._transport.close()
 
     def _end(self) -> None:
         """Sends nothing more. Whoever does not take what was sent, or does not answer, is cut off."""
-        self._closing = True
+        self._closing = self.blocked = True
         self._stop_timer()
         self._timer = self._gateway.loop.call_later(_CLOSE_WITHIN, self._transport.abort)
 
@@ -450,7 +453,7 @@ class Connection(asyncio.Protocol):
         self._session.watch(query.view)
         self._flush()
         for frame in first:
-            self.write(frame)
+            self._put(frame)
 
     def _unsubscribe(self, message: Unsubscribe) -> None:
         subscription = (self._subscriptions or {}).pop(message.sub, None)

@@ -32,9 +32,9 @@ class Member(Protocol):
 
     codec: Codec
     blocked: bool
-    """Whether its buffer is over the mark: then nothing must be written to it."""
+    """Whether its buffer is over the mark, or it is going: then nothing must be written to it."""
 
-    def write(self, frame: bytes) -> None:
+    def write(self, frame: bytes, /) -> None:
         """Hands bytes to the transport. Never waits, never raises."""
 
 
