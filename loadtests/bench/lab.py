@@ -203,6 +203,12 @@ class Lab:
             stats = await store.info("commandstats")
         return sum(one["calls"] for name, one in stats.items() if name.removeprefix("cmdstat_") not in _WAITING)
 
+    async def command_times(self) -> dict[str, float]:
+        """Microseconds that the live store has spent in each of its commands; those of scripts count in both."""
+        async with Redis.from_url(self.servers.redis_url) as store:
+            stats = await store.info("commandstats")
+        return {name.removeprefix("cmdstat_"): float(one["usec"]) for name, one in stats.items()}
+
     @asynccontextmanager
     async def installation(self) -> AsyncIterator[Installation]:
         """An empty installation, removed afterwards."""

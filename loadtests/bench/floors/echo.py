@@ -11,6 +11,7 @@ import uvicorn
 
 from app.gateway import Gateway
 from app.handshake import protocol_class
+from app.proxies import Proxies
 from channels import frames
 from channels.codec import Codec
 from loadtests.bench.worker import work
@@ -35,6 +36,8 @@ class Echo(asyncio.Protocol):
 
 class Door:
     """As much of a gateway as a handshake needs."""
+
+    proxies = Proxies()
 
     def allows(self, origin: str | None, host: str | None) -> bool:
         """Everyone may connect."""
