@@ -203,6 +203,11 @@ class Lab:
             stats = await store.info("commandstats")
         return sum(one["calls"] for name, one in stats.items() if name.removeprefix("cmdstat_") not in _WAITING)
 
+    async def logged(self) -> int:
+        """Bytes of the live store's append-only file."""
+        async with Redis.from_url(self.servers.redis_url) as store:
+            return int((await store.info("persistence"))["aof_current_size"])
+
     async def command_times(self) -> dict[str, float]:
         """Microseconds that the live store has spent in each of its commands; those of scripts count in both."""
         async with Redis.from_url(self.servers.redis_url) as store:
