@@ -18,10 +18,9 @@ from msgspec import NODEFAULT
 
 from app.calls import Answer, Call
 from app.problems import MEDIA_TYPE
-from app.shapes.common import Problem
+from app.shapes.common import Name, Problem
 from app.shapes.votes import VoteError, VoteResult
 from channels.errors import ERRORS
-from channels.protocol import BoardName
 
 _REF: Final = "#/components/schemas/{name}"
 _ALWAYS: Final = ("internal",)
@@ -29,11 +28,11 @@ _WITH_STORES: Final = ("overloaded", "unauthorized", "too_fast")
 _RETRY_AFTER: Final = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
 
 _PATH: Final[dict[str, tuple[Any, str]]] = {
-    "board": (BoardName, "a board's slug"),
-    "item_id": (str, "an item's id"),
-    "agent_id": (str, "an agent's id"),
+    "board": (Name, "a board's slug"),
+    "item_id": (Name, "an item's id"),
+    "agent_id": (Name, "an agent's id"),
     "key_id": (int, "the key's number"),
-    "id": (str, "the id"),
+    "id": (Name, "the id"),
 }
 
 _HEADERS: Final[dict[str, Any]] = {

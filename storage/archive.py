@@ -134,7 +134,13 @@ class Archive:
         assert self._pool is not None
         with _translated():
             async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
-                yield connection
+                try:
+                    yield connection
+                except BaseException:
+                    if connection.is_in_transaction():
+                        # Its transaction could not be ended either: nobody is to find it so in the pool.
+                        connection.terminate()
+                    raise
 
     @asynccontextmanager
     async def transaction(self, *, snapshot: bool = False, patient: bool = False) -> AsyncIterator[Connection]:

@@ -56,16 +56,19 @@ async def fuzz(messages: int, seed: int) -> dict[str, Any]:
                         gc.collect()
                         sizes.append(process.memory_info().rss)
                         print(f"{fuzzer.messages:,} messages, {sizes[-1] >> 20} MB", file=sys.stderr)  # noqa: T201
+                        if fuzzer.wrong:
+                            break
     wrong = fuzzer.wrong + found
-    if sizes[-1] - sizes[_WARM] > GROWTH:
-        wrong.append(f"memory grew from {sizes[_WARM]:,} to {sizes[-1]:,} bytes")
+    growth = sizes[-1] - sizes[min(_WARM, len(sizes) - 1)]
+    if growth > GROWTH:
+        wrong.append(f"memory grew by {growth:,} bytes")
     return {
         "seed": seed,
         "messages": fuzzer.messages,
         "mutated": fuzzer.mutated,
         "answers": dict(sorted(fuzzer.answers.items())),
         "endings": dict(sorted(fuzzer.endings.items())),
-        "growth": sizes[-1] - sizes[_WARM],
+        "growth": growth,
         "wrong": wrong[:20],
     }
 

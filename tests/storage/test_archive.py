@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -92,3 +93,19 @@ async def test_what_is_done_in_a_transaction_that_fails_is_undone(archive: Archi
         await fail()
     async with archive.connection() as connection:
         assert await connection.fetchval("select count(*) from tenants") == 0
+
+
+async def test_a_transaction_that_was_left_open_goes_with_its_connection(archive: Archive) -> None:
+    said: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    backend = "select pg_backend_pid()"
+    left = 0
+    with suppress(ValueError):
+        async with archive.connection() as connection:
+            left = await connection.fetchval(backend)
+            await connection.execute("begin")
+            raise ValueError
+    async with archive.connection() as connection:
+        assert await connection.fetchval(backend) != left
+        assert not connection.is_in_transaction()
+    assert said == []
