@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import Final
 
 import click
@@ -93,7 +93,7 @@ async def serve_one(
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
         await services.drain()
-        server.should_exit = True
+        server.exit()
     stopping.cancel()
     await serving
 
@@ -101,9 +101,25 @@ async def serve_one(
 class _Server(uvicorn.Server):
     """Leaves signals to us: votes are drained before connections are closed."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._asked_to_exit = asyncio.Event()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        """Renews the date of answers once a second, and ends as soon as it shall, not with the next look."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._asked_to_exit.wait()
+
+    def exit(self) -> None:
+        """Lets it close its connections and end."""
+        self.should_exit = True
+        self._asked_to_exit.set()
 
 
 def stop_signals() -> asyncio.Event:

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from importlib.resources import as_file, files
 from typing import Any, Final, Literal, Self, TypeVar
 
@@ -91,7 +92,9 @@ def _session_settings() -> dict[str, str]:
     return {**_SESSION_SETTINGS, "application_name": f"plaudit {os.getpid()}"}
 
 
+@cache
 def _load_queries() -> Any:
+    """The named queries, which belong to no connection."""
     with as_file(files("sql") / "queries") as folder:
         return aiosql.from_path(folder, "asyncpg")
 

@@ -158,7 +158,7 @@ class Recovery:
         items = await self._boards.items_of_shard(shard)
         for board in await self._boards.of_shard(shard):
             if board.number in behind:
-                log.warning("adding items that the live store did not know", shard=shard, board=board.slug)
+                log.info("adding items that the live store did not know", shard=shard, board=board.slug)
                 await self._add_items(board, items.get(board.number, []))
 
     async def _is_behind(self, shard: int, board: int, items: int) -> bool:

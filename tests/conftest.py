@@ -4,19 +4,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
-import asyncpg
 import hypothesis
 import pytest
 import pytest_asyncio
 
 from storage.embedded import EmbeddedServers, NotInstalled
-from storage.migrations import migrate
-
-_TEMPLATE = "template"
+from tests.databases import Databases
 
 # A machine that does other things as well makes some example slow, sometimes; that is no failure.
 hypothesis.settings.register_profile("plaudit", deadline=None)
@@ -44,17 +40,16 @@ async def servers(short_folder: Path) -> AsyncIterator[EmbeddedServers]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def template(servers: EmbeddedServers) -> str:
-    """Name of a migrated database that tests' databases are copies of."""
-    await _execute(servers.database_url, f"create database {_TEMPLATE}")
-    await migrate(_named(servers.database_url, _TEMPLATE))
-    return _TEMPLATE
+async def databases(servers: EmbeddedServers) -> AsyncIterator[Databases]:
+    """Migrated, empty databases."""
+    async with Databases(servers.database_url) as made:
+        yield made
 
 
 @pytest_asyncio.fixture
-async def database_url(servers: EmbeddedServers, template: str) -> AsyncIterator[str]:
+async def database_url(databases: Databases) -> AsyncIterator[str]:
     """A migrated, empty database for this test alone."""
-    async with copied(servers, template) as url:
+    async with databases.take() as url:
         yield url
 
 
@@ -68,25 +63,3 @@ def redis_url(servers: EmbeddedServers) -> str:
 def prefix() -> str:
     """What this test's keys start with."""
     return f"test-{uuid4().hex}"
-
-
-@asynccontextmanager
-async def copied(servers: EmbeddedServers, template: str) -> AsyncIterator[str]:
-    """The address of a migrated, empty database, dropped at the end."""
-    name = f"test_{uuid4().hex}"
-    await _execute(servers.database_url, f"create database {name} template {template}")
-    yield _named(servers.database_url, name)
-    await _execute(servers.database_url, f"drop database {name} with (force)")
-
-
-def _named(database_url: str, name: str) -> str:
-    head, _, query = database_url.partition("?")
-    return f"{head.rpartition('/')[0]}/{name}?{query}"
-
-
-async def _execute(database_url: str, statement: str) -> None:
-    connection = await asyncpg.connect(database_url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()

@@ -2,9 +2,12 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
+
+import httpx
 
 from app.serve import serve_one
 from app.services import Services
@@ -13,6 +16,14 @@ from app.tenants import add_tenant
 from storage.archive import Archive
 from storage.directory import Directory
 from storage.types import Tenant
+
+# To load what TLS needs would take every client longer than its calls.
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def http_client(**options: Any) -> httpx.AsyncClient:
+    """A client of servers on this machine."""
+    return httpx.AsyncClient(verify=_NO_TLS, **options)
 
 
 class Installation(NamedTuple):

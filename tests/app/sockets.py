@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import httpx
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.client import ClientProtocol
@@ -20,7 +19,7 @@ from websockets.uri import parse_uri
 from app.tenants import add_tenant
 from storage.archive import Archive
 from storage.directory import Directory
-from tests.app.running import Installation, Running, running
+from tests.app.running import Installation, Running, http_client, running
 
 WITHIN = 10.0
 """Seconds after which something that should have come counts as not coming."""
@@ -113,7 +112,7 @@ class Stage:
 
     async def admin(self, path: str, body: Any = None, method: str = "POST") -> Any:
         """A call of the admin that has to succeed."""
-        async with httpx.AsyncClient(base_url=self.url + "/api/v1") as http:
+        async with http_client(base_url=self.url + "/api/v1") as http:
             headers = {"authorization": f"Bearer {self.where.admin_key}"}
             response = await http.request(method, path, json=body, headers=headers)
         assert response.is_success, response.text
@@ -121,7 +120,7 @@ class Stage:
 
     async def ranking(self, board: str = "songs") -> dict[str, Any]:
         """A board as HTTP shows it."""
-        async with httpx.AsyncClient() as http:
+        async with http_client() as http:
             found: dict[str, Any] = (await http.get(f"{self.url}/api/v1/boards/{board}")).raise_for_status().json()
         return found
 

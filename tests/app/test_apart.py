@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+from tests.app.running import http_client
 from tests.app.sockets import Client, Stage
 
 THEIRS = {"board": "spring-24", "item": "velvet_7", "agent": "critic-7"}
@@ -98,7 +99,7 @@ async def scene(stage: Stage) -> AsyncIterator[Scene]:
         for board in ("songs", THEIRS["board"]):
             assert (await critic.vote(THEIRS["item"], board=board, comment=REMARK))["status"] == "applied"
     admin = await stage.tenant("guest")
-    async with httpx.AsyncClient(base_url=stage.url, timeout=10) as http:
+    async with http_client(base_url=stage.url, timeout=10) as http:
         keys = {"authorization": f"Bearer {admin}"}
         agent = (await http.post("/api/v1/agents", json={"agent_id": "spy", "tier": "free"}, headers=keys)).json()
         yield Scene(stage, http, made["api_key"], made["key_id"], admin, agent["api_key"])

@@ -15,7 +15,6 @@ from itertools import cycle
 from pathlib import Path
 
 import asyncpg
-import httpx
 import pytest
 import pytest_asyncio
 
@@ -23,6 +22,7 @@ from app.admin import Admin
 from channels.client import Ack, PlauditClient, Vote
 from storage.embedded import running
 from tests.app.conftest import song
+from tests.app.running import http_client
 from tests.app.serving import Serving, serving
 
 RESTARTS, AGENTS, SONGS = (20, 25, 400) if os.environ.get("PLAUDIT_CHAOS") else (3, 15, 100)
@@ -113,7 +113,7 @@ async def test_every_vote_counts_once_though_the_server_is_killed_again_and_agai
     # Nobody ever saw a vote come and go: what is acknowledged stays, and nothing is counted twice.
     assert seen == sorted(seen)
 
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with http_client(base_url=server.url) as http:
         ranking = (await http.get("/api/v1/boards/songs", params={"limit": 1000})).json()["entries"]
         assert {(entry["score"], entry["up_votes"], entry["down_votes"]) for entry in ranking} == {(AGENTS, AGENTS, 0)}
         assert len(ranking) == SONGS

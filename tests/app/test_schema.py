@@ -7,7 +7,6 @@ import asyncio
 import os
 from typing import Any
 
-import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -16,6 +15,7 @@ from hypothesis.strategies import SearchStrategy
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 
+from tests.app.running import http_client
 from tests.app.sockets import Stage
 
 EXAMPLES = int(os.environ.get("PLAUDIT_SCHEMA_EXAMPLES", "3"))
@@ -81,7 +81,7 @@ async def test_every_answer_is_as_documented(stage: Stage, monkeypatch: pytest.M
     monkeypatch.setattr("app.guard.PER_MINUTE", 1_000_000)
     keys = {"agent": await stage.key(), "admin": stage.where.admin_key}
     await stage.board("contest", kind="points")
-    async with httpx.AsyncClient() as http:
+    async with http_client() as http:
         document = (await http.get(f"{stage.url}/schema/openapi.json")).json()
     explored = await asyncio.to_thread(explore, document, stage.url, keys)
     assert explored == sum(len(item) for item in document["paths"].values()) - 1

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import httpx
 import pytest
 import structlog
 
@@ -16,6 +15,7 @@ from app import logs
 from app.settings import Settings
 from tests.app.conftest import House, song, tool
 from tests.app.contract import refusal
+from tests.app.running import http_client
 from tests.app.sockets import Stage
 
 HOSTILE = [
@@ -45,7 +45,7 @@ async def test_no_key_is_in_an_answer_the_metrics_or_the_log(
     agent, admin = await stage.key(), stage.where.admin_key
     guess = "plaudit_a-guess-that-is-none"
     said = ""
-    async with httpx.AsyncClient(base_url=stage.url) as http:
+    async with http_client(base_url=stage.url) as http:
         for key in (agent, admin, guess):
             headers = {"authorization": f"Bearer {key}"}
             for method, path in (("GET", "/api/v1/me"), ("POST", "/api/v1/vote"), ("GET", "/api/v1/nothing")):
@@ -123,7 +123,7 @@ async def test_what_is_asked_for_is_only_a_name(house: House) -> None:
 
 
 async def test_the_page_runs_nothing_but_its_own_scripts(stage: Stage) -> None:
-    async with httpx.AsyncClient(base_url=stage.url) as http:
+    async with http_client(base_url=stage.url) as http:
         for path in ("/", "/boards/songs", "/docs", "/api/v1/boards", "/api/v1/nothing"):
             policy = (await http.get(path)).headers["content-security-policy"]
             assert re.search(r"default-src '(self|none)'", policy), path

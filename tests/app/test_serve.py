@@ -22,6 +22,7 @@ from app.address import address_in
 from app.tenants import DEMO_KEY_FILE, kept_secret
 from channels.client import PlauditClient
 from storage.embedded import EmbeddedServers
+from tests.app.running import http_client
 from tests.app.serving import STARTS_WITHIN, STOPS_WITHIN, Serving, plaudit, serving
 from tests.app.sockets import Client
 
@@ -78,7 +79,7 @@ async def until(done: Callable[[], Awaitable[bool]]) -> None:
 async def agent(server: Serving) -> AsyncIterator[httpx.AsyncClient]:
     """The demo's agent over HTTP."""
     key = kept_secret(server.data, DEMO_KEY_FILE)
-    async with httpx.AsyncClient(base_url=f"{server.url}/api/v1", headers={"authorization": f"Bearer {key}"}) as http:
+    async with http_client(base_url=f"{server.url}/api/v1", headers={"authorization": f"Bearer {key}"}) as http:
         yield http
 
 
@@ -153,7 +154,7 @@ async def test_beside_a_server(data: Path) -> None:
         assert code == 0
         code, key, _ = await outcome("agent", "add", "owl", "--tenant", "guest", **environment)
         assert code == 0
-        async with httpx.AsyncClient(base_url=f"{server.url}/api/v1") as http:
+        async with http_client(base_url=f"{server.url}/api/v1") as http:
             me = await http.get("/me", headers={"authorization": f"Bearer {key.strip()}"})
             assert me.json()["agent_id"] == "owl"
             admin = {"authorization": f"Bearer {admin_key.strip()}"}
@@ -210,7 +211,7 @@ async def test_several_workers_are_one_server(data: Path) -> None:
         assert [entry["score"] for entry in delta["entries"]] == [1]
 
         # Whichever of them is asked for numbers tells those of both.
-        async with httpx.AsyncClient() as http:
+        async with http_client() as http:
             numbers = (await http.get(f"{server.url}/metrics")).text
         connections = re.findall(r'plaudit_connections{kind="(.+)",worker="(.)"} (.+)', numbers)
         assert len(connections) == 4

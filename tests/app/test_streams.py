@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
@@ -20,7 +19,7 @@ from channels.ranking import Row, View, rank_rows
 from channels.room import Room, Subscription
 from channels.wire import change_of, view_of
 from storage.types import Query, TopView
-from tests.app.running import Installation, Running, install, running
+from tests.app.running import Installation, Running, http_client, install, running
 from tests.storage.shard import board
 
 Message = Snapshot | Delta | Resumed
@@ -41,7 +40,7 @@ async def reading(url: str, query: str = "", last: str | None = None) -> AsyncIt
     """The events of the board of songs."""
     headers = {} if last is None else {"last-event-id": last}
     async with (
-        httpx.AsyncClient(timeout=10) as client,
+        http_client(timeout=10) as client,
         client.stream("GET", f"{url}/api/v1/boards/songs/events{query}", headers=headers) as response,
     ):
         assert response.status_code == 200

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest_asyncio
 
+from tests.app.running import http_client
 from tests.app.sockets import Message, Stage, opened
 
 
@@ -42,7 +42,7 @@ async def test_both_show_the_same_boards(stage: Stage, other: Stage) -> None:
         pages = [await server.ranking() for server in (stage, other)]
         assert pages[0] == pages[1]
         assert pages[0]["version"] > before["version"]
-        async with httpx.AsyncClient() as http:
+        async with http_client() as http:
             path = "/api/v1/boards/songs"
             tag = (await http.get(stage.url + path)).headers["etag"]
             assert (await http.get(other.url + path, headers={"if-none-match": tag})).status_code == 304

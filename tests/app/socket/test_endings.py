@@ -3,7 +3,6 @@
 import asyncio
 import socket
 
-import httpx
 import pytest
 
 from app import connection as connection_module
@@ -11,6 +10,7 @@ from app import gateway as gateway_module
 from app.connection import Connection
 from channels import room as room_module
 from storage.directory import Directory
+from tests.app.running import http_client
 from tests.app.sockets import Client, ClosedError, Deaf, Message, OpenStage, Stage, opened
 
 
@@ -46,7 +46,7 @@ async def test_a_revoked_key_ends_its_connections_here_and_elsewhere(stage: Stag
             async with server.connect() as client:
                 await client.send({"type": "hello", "id": 1, "token": secret})
                 await expelled(client, 4401)
-            async with httpx.AsyncClient(headers={"authorization": f"Bearer {secret}"}) as http:
+            async with http_client(headers={"authorization": f"Bearer {secret}"}) as http:
                 assert (await http.get(f"{server.url}/api/v1/me")).status_code == 401
         assert (await unharmed.vote())["status"] == "applied"
 

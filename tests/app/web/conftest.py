@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from storage.embedded import EmbeddedServers
 from tests.app.running import install
 from tests.app.web.lively import Lively, lively
-from tests.conftest import copied
+from tests.databases import Databases
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
@@ -51,9 +51,9 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def scene(servers: EmbeddedServers, template: str) -> AsyncIterator[Lively]:
+async def scene(servers: EmbeddedServers, databases: Databases) -> AsyncIterator[Lively]:
     """A server with a board worth looking at, for all tests of a module."""
-    async with copied(servers, template) as database_url:
+    async with databases.take() as database_url:
         where = await install(database_url, servers.redis_url, f"test-{uuid4().hex}")
         async with lively(where) as opened:
             yield opened

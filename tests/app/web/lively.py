@@ -5,14 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import msgspec
 
 from app.demo import AGENT, load_demo
 from channels.client import Ack, PlauditClient, Vote
 from storage.types import Row
 from tests.app.conftest import song
-from tests.app.running import Installation, Running, running
+from tests.app.running import Installation, Running, http_client, running
 
 LONG = "The title that never ends and goes on " * 13 + "and on"
 WIDGET = """<!doctype html><title>My page</title><script type="module" src="{url}/embed.js"></script>
@@ -35,7 +34,7 @@ class Lively:
 
     async def get(self, path: str) -> Any:
         """An answer of the API."""
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with http_client(base_url=self.url) as client:
             return (await client.get(path)).json()
 
     async def entries(self, query: str = "") -> list[dict[str, Any]]:
@@ -69,7 +68,7 @@ async def lively(where: Installation) -> AsyncIterator[Lively]:
         contest = {"slug": "final", "title": "Final", "item_type": "song", "closes_at": "2020-01-02T00:00:00Z"}
         contest |= {"ballot": {"kind": "points", "min": 1, "max": 12}}  # type: ignore[dict-item]  # JSON
         headers = {"authorization": f"Bearer {where.admin_key}"}
-        async with httpx.AsyncClient(base_url=server.url, headers=headers) as client:
+        async with http_client(base_url=server.url, headers=headers) as client:
             assert (await client.post("/api/v1/songs", json=difficult)).status_code == 201
             assert (await client.post("/api/v1/boards", json=contest)).status_code == 201
         songs = [entry["item_id"] for entry in await house.entries()]

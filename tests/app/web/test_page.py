@@ -6,7 +6,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
@@ -14,7 +13,7 @@ from playwright.async_api import Browser, Page, expect
 from app.address import address_in
 from app.demo import AGENT, load_demo
 from channels.client import Ack, PlauditClient, Vote
-from tests.app.running import Installation, Running, install, running
+from tests.app.running import Installation, Running, http_client, install, running
 from tests.app.serving import STARTS_WITHIN, STOPS_WITHIN, plaudit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -37,7 +36,7 @@ async def add_demo(server: Running, where: Installation) -> str:
 
 async def told(server: Running) -> list[Any]:
     """The first fifty as the API tells them."""
-    async with httpx.AsyncClient(base_url=server.url) as client:
+    async with http_client(base_url=server.url) as client:
         entries = (await client.get("/api/v1/boards/songs?limit=50")).json()["entries"]
     return [[entry["item_id"], str(entry["rank"]), entry["title"], str(entry["score"])] for entry in entries]
 

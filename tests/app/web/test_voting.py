@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import httpx
 import pytest
 from playwright.async_api import Locator, Page, expect
 
 from channels.client import Vote
+from tests.app.running import http_client
 from tests.app.web.lively import Lively
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -76,7 +76,7 @@ async def open_board(scene: Lively, slug: str, **rules: Any) -> None:
     """A board with two songs."""
     headers = {"authorization": f"Bearer {scene.where.admin_key}"}
     board = {"slug": slug, "title": slug.capitalize(), "item_type": "song"} | rules
-    async with httpx.AsyncClient(base_url=f"{scene.url}/api/v1", headers=headers) as client:
+    async with http_client(base_url=f"{scene.url}/api/v1", headers=headers) as client:
         assert (await client.post("/boards", json=board)).status_code == 201
         items = [{"item_id": SONG}, {"item_id": "loomwave-umbra"}]
         assert (await client.post(f"/boards/{slug}/items", json=items)).status_code == 201
