@@ -316,7 +316,8 @@ class Connection(asyncio.Protocol):
             else:
                 self._refuse(message.id, error)
         except StorageError as error:
-            log.warning("message not answered for want of a store", error=str(error))
+            # Whoever needs the store says at length that it is away; every client's every message needs not.
+            log.debug("message not answered for want of a store", error=str(error))
             self._refuse(message.id, PlauditError("overloaded", "Not possible now; try again", 1000))
         except Exception:
             log.exception("message failed", type=type(message).__name__)

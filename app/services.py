@@ -333,16 +333,20 @@ class Services:
 
     async def _follow_notices(self) -> None:
         """Hears of keys that other servers revoked and of boards that they made."""
+        said = ""
         while True:
             try:
                 async with self.archive.listen(self._notice) as lost:
+                    said = ""
                     self.registry.forget_all()
                     for tenant in await self.directory.tenants():
                         self._want_shard(tenant.shard)
                     await self.gateway.revalidate()
                     await lost.wait()
             except StorageError as error:
-                log.warning("notices of other servers are not heard", error=str(error))
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("notices of other servers are not heard", error=said)
             await asyncio.sleep(_RECONNECT)
 
     def _notice(self, text: str) -> None:

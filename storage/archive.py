@@ -116,12 +116,14 @@ class Archive:
         with _translated():
             self._pool = await asyncpg.create_pool(
                 self.url,
-                min_size=1,
+                # Not one more: the pool tells in tracebacks of connections that it can't hold ready.
+                min_size=0,
                 max_size=self._connections,
                 command_timeout=COMMAND_TIMEOUT,
                 timeout=CONNECT_TIMEOUT,
                 server_settings=_session_settings(),
             )
+            await self.ping()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError
 
 from storage.embedded.binaries import valkey_server
 
@@ -56,8 +56,13 @@ class Replica:
             self._process = None
 
 
-async def follow(url: str, port: int) -> None:
-    """Makes the server at `url` a replica of the one on a port of this machine; returns when it is up to date."""
+async def follow(url: str, leader: str, port: int) -> None:
+    """Makes the server at `url` a replica of `leader`, which it reaches on a port of this machine.
+
+    Returns when it is up to date.
+    """
+    # By default it would wait for more replicas to come.
+    await _ask(leader, "CONFIG", "SET", "repl-diskless-sync-delay", "0")
     await _ask(url, "REPLICAOF", "127.0.0.1", str(port))
     await told(url, lambda info: info.get("master_link_status") == "up")
 
@@ -79,8 +84,12 @@ async def told(url: str, wanted: Any) -> None:
 
 async def _ask(url: str, *words: str) -> Any:
     client: Any = Redis.from_url(url)
-    async with client:
-        return await client.execute_command(*words)
+    async with client, asyncio.timeout(_WITHIN):
+        while True:
+            try:
+                return await client.execute_command(*words)
+            except BusyLoadingError:
+                await asyncio.sleep(_POLL)
 
 
 def _free_port() -> int:

@@ -141,6 +141,28 @@ async def test_agents(plaudit: Plaudit, database_url: str) -> None:
         assert (await plaudit("agent", "add", agent_id)).exit_code == 2
 
 
+async def test_giving_up_what_an_older_postgresql_does_not_have(
+    plaudit: Plaudit, stage: Stage, database_url: str
+) -> None:
+    async with stage.agent() as agent:
+        await agent.vote("s1")
+    shard = stage.where.tenant.shard
+    await stage.services.caught_up(shard)
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("delete from votes; delete from vote_events; update board_items set points = 0")
+    await connection.execute("update flush_positions set seq = 0; update board_items set up_votes = 0")
+    await connection.close()
+    refused = await plaudit("rebuild")
+    assert refused.exit_code == 1
+    (line,) = [line for line in refused.stderr.splitlines() if line.strip()]
+    assert line.startswith("Error: PostgreSQL has the votes")
+    assert line.endswith("`plaudit rebuild --from-archive`.")
+    assert (await stage.services.live.position(shard)).seq == 1
+    given_up = await plaudit("rebuild", "--from-archive")
+    assert f"Rebuilt shards: {shard}." in succeeded(given_up)
+    succeeded(await plaudit("verify"))
+
+
 async def test_verifying_and_rebuilding(plaudit: Plaudit, stage: Stage, database_url: str) -> None:
     async with stage.agent() as agent:
         for item in ("s1", "s2"):

@@ -34,7 +34,7 @@ class ReplicatedLaboratory(Laboratory):
             # Not the servers' way, so that the one can break without the other.
             self._line = await self._more.enter_async_context(Proxy(unix_socket(self.stores.redis_url)))
             await self._more.enter_async_context(self._replica)
-            await follow(self._replica.url, self._line.port)
+            await follow(self._replica.url, self.stores.redis_url, self._line.port)
         except BaseException:
             await self.__aexit__()
             raise
@@ -64,7 +64,7 @@ class ReplicatedLaboratory(Laboratory):
         if not await until(lambda: self.stores.pids.get("valkey-server", pid) != pid, _BACK_WITHIN):
             scene.complain("valkey-server is not started again")
         await told(self.stores.redis_url, lambda info: info["role"] == "master")
-        await follow(self.stores.redis_url, self._replica.port)
+        await follow(self.stores.redis_url, self._replica.url, self._replica.port)
 
     async def fail_back(self) -> None:
         """The same in the other direction, and then there is a replica as before."""
@@ -73,7 +73,7 @@ class ReplicatedLaboratory(Laboratory):
         await promote(self.stores.redis_url)
         self._line.accept()
         await self._replica.start()
-        await follow(self._replica.url, self._line.port)
+        await follow(self._replica.url, self.stores.redis_url, self._line.port)
 
 
 async def failover(scene: Scene) -> None:

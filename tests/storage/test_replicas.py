@@ -63,7 +63,7 @@ async def pair(short_folder: Path, prefix: str) -> AsyncIterator[Pair]:
         await live.begin(3, EPOCH, 0)
         await live.open(3)
         await live.add_items(BOARD, board_items({"aria": 1}), NOON)
-        await follow(replica.url, line.port)
+        await follow(replica.url, primary.url, line.port)
         yield Pair(live, primary, replica, line)
 
 

@@ -32,6 +32,19 @@ async def test_a_store_is_away(house: House, monkeypatch: pytest.MonkeyPatch) ->
     assert (await house.door.get("/health/live")).status_code == 200
 
 
+async def test_postgresql_is_one_of_yesterday(house: House) -> None:
+    await house.free.post("/api/v1/vote", {"item_type": "song", "item_id": "s1", "vote": "up"})
+    await house.services.caught_up(house.tenant.shard)
+    async with house.services.archive.connection() as connection:
+        await connection.execute("update flush_positions set seq = 0")
+    ready = await house.door.get("/health/ready")
+    assert ready.status_code == 503
+    assert "plaudit rebuild --from-archive" in ready.json()["checks"]["archive"]
+    # What is there is shown.
+    board = await house.door.get("/api/v1/boards/songs")
+    assert board.json()["entries"][0]["score"] == 1
+
+
 async def test_metrics(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     up = {"item_type": "song", "item_id": "s1", "vote": "up"}
     await house.free.post("/api/v1/votes", {"votes": [up, up, up | {"item_id": "?"}]})
@@ -44,6 +57,7 @@ async def test_metrics(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "plaudit_batch_votes_sum 3.0" in lines
     assert 'plaudit_ack_seconds_count{door="http"} 1.0' in lines
     assert 'plaudit_connections{kind="viewer"} 0.0' in lines
+    assert "plaudit_votes_lost_total 0.0" in lines
     assert "plaudit_vote_to_score_seconds_count 1.0" in lines
     assert any(line.startswith("plaudit_build_info{") for line in lines)
 
