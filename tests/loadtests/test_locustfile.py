@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-
 from loadtests.run import LOCUSTFILE
 from tests.loadtests.liar import Lie, lost_delta, lying, truth, two_answers, wrong_digest
 
@@ -86,27 +84,27 @@ async def watch(url: str, users: int, reports: Path) -> Outcome:
     return await run("locust", "-f", str(LOCUSTFILE), *options, *chosen, reports=reports)
 
 
-@pytest.mark.parametrize(
-    ("lie", "failure"),
-    [
-        (wrong_digest, ("delta", "a digest that does not hold")),
-        (lost_delta, ("delta", "a delta that does not start where the last one ended")),
-        (two_answers, ("answer", "a second answer to one message")),
-    ],
-)
-async def test_a_lie_is_a_failure(tmp_path: Path, lie: Lie, failure: tuple[str, str]) -> None:
-    async with lying(lie) as url:
-        outcome = await watch(url, 1, tmp_path)
-    assert outcome.code == 1, outcome.output
-    name, what = failure
-    assert outcome.failures == {(name, f"CheckFailed('{what}')")}
+LIES = {
+    wrong_digest: ("delta", "a digest that does not hold"),
+    lost_delta: ("delta", "a delta that does not start where the last one ended"),
+    two_answers: ("answer", "a second answer to one message"),
+}
 
 
-async def test_the_truth_is_none(tmp_path: Path) -> None:
-    async with lying(truth) as url:
-        outcome = await watch(url, 3, tmp_path)
-    assert (outcome.code, outcome.failures) == (0, set()), outcome.output
-    assert outcome.requests["WS", "delta"] == 3
+async def test_a_lie_is_a_failure_and_the_truth_is_none(tmp_path: Path) -> None:
+    async def told(lie: Lie, users: int) -> Outcome:
+        reports = tmp_path / lie.__name__
+        reports.mkdir()
+        async with lying(lie) as url:
+            return await watch(url, users, reports)
+
+    # All at once: what takes time is to watch.
+    honest, *outcomes = await asyncio.gather(told(truth, 3), *(told(lie, 1) for lie in LIES))
+    assert (honest.code, honest.failures) == (0, set()), honest.output
+    assert honest.requests["WS", "delta"] == 3
+    for outcome, (name, what) in zip(outcomes, LIES.values(), strict=True):
+        assert outcome.code == 1, outcome.output
+        assert outcome.failures == {(name, f"CheckFailed('{what}')")}
 
 
 async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
