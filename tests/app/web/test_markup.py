@@ -1,11 +1,12 @@
 """Whatever somebody wrote is text on the page: titles, names, comments and agents that would be markup or script."""
 
-import httpx
 import pytest
+import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from channels.client import Vote
 from tests.app.conftest import song
+from tests.app.running import http_client
 from tests.app.web.lively import Lively
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -17,8 +18,8 @@ HOSTILE = [
 TITLE = '<b onclick="alert(1)">The</b> board'
 
 
-@pytest.fixture
-def silent(page: Page) -> Page:
+@pytest_asyncio.fixture(loop_scope="session")
+async def silent(page: Page) -> Page:
     """A page on which no script of others says anything."""
     page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
     return page
@@ -28,7 +29,7 @@ async def furnish(scene: Lively) -> None:
     songs = [song(f"{place}{text}", title=text, artist=text, genre=text) for place, text in enumerate(HOSTILE)]
     board = {"slug": "markup", "title": TITLE, "item_type": "song", "ballot": {"kind": "updown"}}
     headers = {"authorization": f"Bearer {scene.where.admin_key}"}
-    async with httpx.AsyncClient(base_url=f"{scene.url}/api/v1", headers=headers) as client:
+    async with http_client(base_url=f"{scene.url}/api/v1", headers=headers) as client:
         (await client.post("/songs", json=songs)).raise_for_status()
         (await client.post("/boards", json=board)).raise_for_status()
         items = [{"item_id": item["id"]} for item in songs]
