@@ -279,11 +279,13 @@ class Batcher:
     def _settle(self, batch: Batch, reply: scripts.ApplyReply) -> None:
         outcomes = outcomes_of(reply)
         seq = reply.seq_before + sum(outcome.seq is not None for outcome in outcomes)
-        self.observe(reply.epoch, seq)
+        # The answer to a batch that is sent again names the epoch that it was applied in.
+        epoch = reply.epoch if self._known is None else self._known.epoch
+        self.observe(epoch, seq)
         if self._replicas:
             self._confirm(seq, confirmed=reply.confirmed)
         # Before the answers: whoever is answered and then looks at a board must not see an older one.
-        self._on_change(reply.epoch, dict(zip(reply.changed[::2], reply.changed[1::2], strict=True)))
+        self._on_change(epoch, dict(zip(reply.changed[::2], reply.changed[1::2], strict=True)))
         if not reply.confirmed:
             batch.void()
         elif batch.votes:
@@ -311,6 +313,10 @@ class Batcher:
     async def _take_up(self, run: str | None = None) -> None:
         """Finds out what became of the live store; `run` is the life of the one that votes would go to."""
         known = await self._patiently(self._recover(self._known))
+        if known.rebuilt:
+            # The archive may have these votes by another way, and nothing in the store would tell.
+            for batch in self._in_flight:
+                batch.void()
         # Until replicas have confirmed something, nothing was told.
         self._known = known._replace(told=0) if self._replicas else known
         if run is not None and known.run not in (None, run):

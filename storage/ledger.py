@@ -100,6 +100,12 @@ class Ledger:
                 f"{found.epoch}, which has them up to {found.seq}. {_WAYS_OUT}"
             )
 
+    async def continues(self, shard: int, since: str, epoch: str) -> bool:
+        """Whether a live state is an earlier one under new names, and was never rebuilt between."""
+        async with self._archive.connection() as connection:
+            found: bool = await self._queries.continues(connection, shard=shard, since=since, epoch=epoch)
+        return found
+
     async def tell(self, shard: int, epoch: str, told: int) -> None:
         """Notes that votes of a live state were acknowledged up to the event `told`."""
         async with self._archive.connection() as connection:

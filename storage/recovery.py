@@ -65,15 +65,21 @@ class Recovery:
             await self._ledger.tell(shard, known.epoch, known.acknowledged)
         async with self._archive.session() as session:
             await lock(session, LOCK_PURPOSE, shard)
-            archived, found, run = await self._compared(shard, from_archive=from_archive)
-            if known is not None and known.epoch != archived.epoch:
-                await self._ledger.settle(shard, known.epoch, known.acknowledged, self._lost)
-            if from_archive or not await self._whole(shard, archived, found):
-                return await self._rebuild(shard, archived, progress)
-            if found.run != run or (known is not None and known.epoch == found.epoch and known.floor > found.seq):
-                return await self._resume(shard, found, run, progress)
-            await self._add_missing_items(shard)
-            return Known(archived.epoch, found.seq, run)
+            found = await self._ensured(shard, known, progress, from_archive=from_archive)
+        if known is None or known.epoch == found.epoch:
+            return found
+        return found._replace(rebuilt=not await self._ledger.continues(shard, known.epoch, found.epoch))
+
+    async def _ensured(self, shard: int, known: Known | None, progress: Progress, *, from_archive: bool) -> Known:
+        archived, found, run = await self._compared(shard, from_archive=from_archive)
+        if known is not None and known.epoch != archived.epoch:
+            await self._ledger.settle(shard, known.epoch, known.acknowledged, self._lost)
+        if from_archive or not await self._whole(shard, archived, found):
+            return await self._rebuild(shard, archived, progress)
+        if found.run != run or (known is not None and known.epoch == found.epoch and known.floor > found.seq):
+            return await self._resume(shard, found, run, progress)
+        await self._add_missing_items(shard)
+        return Known(archived.epoch, found.seq, run)
 
     async def _compared(self, shard: int, *, from_archive: bool) -> tuple[Flushed, Position, str]:
         """Where the archive and the live store are, and the store's present life."""

@@ -227,13 +227,15 @@ class Known(NamedTuple):
     """A live state as a server knows it. A store of another epoch, or behind `floor`, has lost events.
 
     `run` is the store's life in which this was found out, None where that was not asked. `told` is the last event of
-    which this server told somebody that it is kept; None where that is `floor`.
+    which this server told somebody that it is kept; None where that is `floor`. After a loss `rebuilt` tells whether
+    the store has forgotten what it answered: what it was sent and did not answer may count already.
     """
 
     epoch: str
     floor: int
     run: str | None = None
     told: int | None = None
+    rebuilt: bool = False
 
     @property
     def acknowledged(self) -> int:

@@ -21,6 +21,15 @@ on conflict (shard) do update set epoch = excluded.epoch, seq = excluded.seq, fl
 -- What is known of a live state; no row for one that this archive has never seen.
 select resumes, told, settled from epochs where shard = :shard and epoch = :epoch;
 
+-- name: continues(shard, since, epoch)$
+-- Whether a live state is an earlier one under new names, and was never rebuilt between.
+with recursive chain as (
+    select epoch, resumes from epochs where shard = :shard and epoch = :epoch
+    union
+    select e.epoch, e.resumes from chain c join epochs e on e.shard = :shard and e.epoch = c.resumes
+)
+select exists (select 1 from chain where epoch = :since);
+
 -- name: tell_epoch(shard, epoch, told)!
 -- Notes up to which event votes were acknowledged in a live state that is known.
 update epochs set told = greatest(told, :told) where shard = :shard and epoch = :epoch;

@@ -204,6 +204,24 @@ async def test_a_batch_has_a_limit_and_knows_how_long_its_oldest_vote_waited(
     assert heard == [(BATCH_LIMIT, 10.0), (BATCH_LIMIT, 9.0), (5, 8.0), (1, 0.0)]
 
 
+@pytest.mark.parametrize(("rebuilt", "status"), [(False, Status.APPLIED), (True, Status.UNKNOWN)])
+async def test_what_was_under_way_when_the_store_was_rebuilt_is_not_sent_again(
+    shard: Shard, *, rebuilt: bool, status: Status
+) -> None:
+    """Its events may be in the archive already, and with them in the store."""
+    epochs = iter([EPOCH, "next"])
+
+    async def recover(known: Known | None) -> Known:
+        return Known(next(epochs), 0, rebuilt=rebuilt)
+
+    async with voter(shard.live.pipe(SHARD), recover=recover) as one:
+        await until(lambda: one.batcher.available)
+        await shard.live.resume(SHARD, "next", "")
+        assert (await one.submit(Vote(FINAL, 1, "item-1", 1))).status == status
+        assert (await one.submit(Vote(FINAL, 2, "item-1", 1))).status == Status.APPLIED
+    assert [event.agent for event in await shard.events()] == ([2] if rebuilt else [1, 2])
+
+
 async def test_a_queue_has_a_limit(shard: Shard) -> None:
     pipe = Gated(shard.live.pipe(SHARD))
     async with voter(pipe, queue_limit=7) as one:
