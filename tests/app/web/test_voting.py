@@ -8,6 +8,7 @@ from playwright.async_api import Locator, Page, expect
 from channels.client import Vote
 from tests.app.running import http_client
 from tests.app.web.lively import Lively
+from tests.app.web.test_access import check
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -114,6 +115,7 @@ async def test_points_and_stars_are_chosen_changed_and_taken_back(
     await page.keyboard.press("5")
     await page.keyboard.press("Tab")
     await see(row, "5", "1")
+    await check(page)
     await page.reload()
     await expect(chosen).to_have_value("5")
     await chosen.select_option(NONE)
@@ -145,6 +147,7 @@ async def test_a_final_ballot_stands_as_it_was_chosen(page: Page, scene: Lively)
     await other.press("Enter")
     await expect(page.get_by_role("alert")).to_contain_text("This board takes a value from -5 to 10000")
     await expect(other).to_have_value("")
+    await check(page)
     for path, width in (("strict", 1280), ("strict", 320), ("strict?wall", 1920)):
         await page.set_viewport_size({"width": width, "height": width * 9 // 16})
         await live(page, f"{scene.url}/boards/{path}")
