@@ -143,7 +143,9 @@ class Connection(asyncio.Protocol):
                 self._give_up(event)
 
     def eof_received(self) -> bool:
-        """The client will send no more: the transport closes by itself."""
+        """The client will send no more: the transport closes by itself, and nothing more must be written to it."""
+        self.blocked = True
+        self.blocked_since = self._gateway.clock()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
@@ -173,7 +175,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The client keeps up again: it is brought up to date."""
-        if self._closing:
+        if self._closing or self._transport.is_closing():
             return
         self.blocked = False
         self._resume_reading()

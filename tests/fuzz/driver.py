@@ -23,7 +23,7 @@ from tests.fuzz.wire import ending, frame, in_pieces
 
 AT_A_TIME: Final = 4
 PER_CONNECTION: Final = 250
-_MUTATED: Final = 0.3
+_MUTATED: Final = 0.5
 _TRIES: Final = 4
 _WITHIN: Final = 60.0
 _LAST: Final = "the last one"
@@ -119,8 +119,7 @@ class Fuzzer:
         count = random.choice([1, 1, 1, 2, 10])
         self.messages += count
         chosen = random.choices(self._understood[codec.subprotocol], k=count)
-        if random.random() < _MUTATED:
-            chosen[0] = self._mutated(chosen[0], codec)
+        chosen = [self._mutated(one, codec) if random.random() < _MUTATED else one for one in chosen]
         payload = codec.join(chosen) if count > 1 else chosen[0]
         return in_pieces(codec.opcode, payload if len(payload) <= MAX_SIZE else chosen[0], random)
 

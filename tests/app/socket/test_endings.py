@@ -222,3 +222,26 @@ async def test_one_that_never_reads_its_goodbye_is_cut_off(
         else:
             (await stop_reading(stage, deaf)).expel(4409, "no reader")
         await stage.until(lambda: not stage.services.gateway._connections)
+
+
+async def test_nothing_is_written_to_a_client_that_has_said_its_last(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end of stream is read, and its connection not yet lost, when a board changes that it watches."""
+    async with stage.viewer() as leaver, stage.viewer() as viewer, stage.agent() as agent:
+        for client in (leaver, viewer):
+            assert (await client.ask("subscribe", board="songs"))["type"] == "snapshot"
+        (connection,) = [
+            found
+            for found in stage.services.gateway._connections
+            if found._transport.get_extra_info("peername") == leaver.connection.local_address
+        ]
+        written: list[object] = []
+        monkeypatch.setattr(connection, "write", written.append)
+        await agent.vote("s1")
+        assert (await viewer.next())["type"] == "delta"
+        assert len(written) == 1
+        connection.eof_received()
+        await agent.vote("s2")
+        assert (await viewer.next())["type"] == "delta"
+        assert len(written) == 1
