@@ -54,7 +54,9 @@ _TEXT: Final = """Votes in, live rankings out.
 
 An agent authenticates with `Authorization: Bearer <api key>`; reading needs no key. A call acts on its key's
 tenant; without a key on the tenant that `?tenant=` names, or else on the installation's default tenant.
-Errors are RFC 9457 problem details with a `code`. The websocket is described at `/schema/asyncapi.json`."""
+Errors are RFC 9457 problem details with a `code`. A field that a JSON object names twice has its last value, here and
+over the websocket; a parameter that a query names twice is refused. The websocket is described at
+`/schema/asyncapi.json`."""
 
 
 def document(app: Litestar, version: str) -> dict[str, Any]:

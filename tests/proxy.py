@@ -99,6 +99,11 @@ class Proxy:
         await self._was_cut.wait()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Up to Python 3.11 asyncio shows a traceback for a connection's task that ends by being cancelled.
+        with suppress(asyncio.CancelledError):
+            await self._forward(reader, writer)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._refusing:
             _reset(writer)
             return

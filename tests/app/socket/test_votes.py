@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from app.voting import Voting
@@ -280,3 +281,15 @@ async def test_a_hundred_connections_cast_one_ballot_once(stage: Stage) -> None:
     acks = await asyncio.gather(*(cast(ready) for _ in range(100)))
     assert sorted(ack["status"] for ack in acks) == ["applied"] + ["unchanged"] * 99
     assert {ack["score"] for ack in acks} == {1}
+
+
+async def test_a_field_that_is_named_twice_has_its_last_value_on_both_doors(stage: Stage) -> None:
+    key = await stage.key()
+    async with stage.agent(key) as agent, httpx.AsyncClient(headers={"authorization": f"Bearer {key}"}) as http:
+        body = b'{"board": "songs", "item_id": "none", "item_id": "s1", "vote": "up"}'
+        answer = (await http.post(f"{stage.url}/api/v1/vote", content=body)).json()
+        assert (answer["status"], answer["item_id"]) == ("applied", "s1")
+        await agent.connection.send(
+            '{"type": "vote", "id": 7, "board": "songs", "item": "none", "item": "s2", "vote": "up"}'
+        )
+        assert (await agent.answer(7))["status"] == "applied"
