@@ -89,6 +89,7 @@ async def serve_one(
     gc.collect()
     # What was made so far lives as long as the process: no later collection needs to look at it.
     gc.freeze()
+    services.watch_loop()
     async with open_to_all:
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():

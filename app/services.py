@@ -149,9 +149,12 @@ class Services:
         self.supervisor.start("notices", self._follow_notices)
         self.supervisor.start("partitions", self._make_partitions)
         self.supervisor.start("viewers", self._count_viewers)
-        self.supervisor.start("stalls", StallMonitor(self.metrics.stalls.observe).run)
         checker = InvariantChecker(self.flushers, self.live, self.archive, random.random, self.metrics.compared)
         self.supervisor.start("invariants", checker.run)
+
+    def watch_loop(self) -> None:
+        """Begins to tell of stalls; what comes before, such as making the application, stalls nobody."""
+        self.supervisor.start("stalls", StallMonitor(self.metrics.stalls.observe).run)
 
     async def serve_shard(self, shard: int) -> None:
         """Begins to take votes for a shard, once its live state is in order, unless it is served already."""

@@ -33,6 +33,11 @@ async def plaudit(*arguments: str, **environment: str) -> asyncio.subprocess.Pro
     )
 
 
+def complaints(errors: bytes) -> list[str]:
+    """What a server said on standard error, but for moments in which a busy machine did not let it run."""
+    return [line for line in errors.decode().splitlines() if "stood still" not in line]
+
+
 class Serving:
     """A server on a folder of data. Once started it keeps its port, however often it is started again."""
 

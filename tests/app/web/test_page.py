@@ -14,7 +14,7 @@ from app.address import address_in
 from app.demo import AGENT, load_demo
 from channels.client import Ack, PlauditClient, Vote
 from tests.app.running import Installation, Running, http_client, install, running
-from tests.app.serving import STARTS_WITHIN, STOPS_WITHIN, plaudit
+from tests.app.serving import STARTS_WITHIN, STOPS_WITHIN, complaints, plaudit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -123,6 +123,6 @@ async def test_the_demo_moves_within_seconds_and_shows_a_vote_from_a_terminal(
     server.send_signal(signal.SIGTERM)
     async with asyncio.timeout(STOPS_WITHIN):
         _, errors = await server.communicate()
-    assert (server.returncode, errors.decode()) == (0, "")
+    assert (server.returncode, complaints(errors)) == (0, [])
     await expect(page.locator("body")).to_have_attribute("data-state", "lost")
     await page.close()
