@@ -10,6 +10,7 @@ from typing import Final, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 _CHUNK: Final = 65536
+_PARTING: Final = 1.0
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 Address = str | tuple[str, int]
@@ -45,7 +46,11 @@ class Proxy:
         assert self._server is not None
         self._server.close()
         pairs = list(self._pairs)
+        self.resume()
         self.reset()
+        if pairs:
+            # One that is cancelled before its connection has ended would be complained of.
+            await asyncio.wait(pairs, timeout=_PARTING)
         for task in pairs:
             task.cancel()
         await asyncio.gather(*pairs, return_exceptions=True)
