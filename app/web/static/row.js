@@ -4,8 +4,8 @@ import { glow } from "./motion.js";
 
 const numbers = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
 
-/** A score or a count as people read it. */
-export const write = (number) => numbers.format(number);
+/** A score or a count as people read it; nobody reads "-0", which rounding makes. */
+export const write = (number) => numbers.format(number + 0);
 
 /** Makes an element: its properties, its children. */
 export function make(tag, { dataset, attributes, ...properties } = {}, ...children) {
