@@ -78,8 +78,11 @@ async def _away(scene: Scene, last: Callable[[], Awaitable[None]], *, fills: boo
 
 
 def _refused(scene: Scene) -> bool:
-    """Whether every agent has heard that there is no room: in the end nothing else is answered."""
-    heard = {a.key.agent for a in scene.laboratory.load.memory.all() if a.code == "overloaded"}
+    """Whether every agent has heard that there is no room: in the end nothing else is answered.
+
+    But for those who have no votes left today, which they hear first.
+    """
+    heard = {a.key.agent for a in scene.laboratory.load.memory.all() if a.code in {"overloaded", "quota_exceeded"}}
     return len(heard) == len(scene.laboratory.load.voters) or (bool(heard) and not scene.alone)
 
 
