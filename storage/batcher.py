@@ -50,7 +50,7 @@ log = structlog.get_logger(__name__)
 
 
 class Pipe(Protocol):
-    """The ordered way to a shard of the live store: `storage.live.ApplyPipe`."""
+    """The ordered way to a shard of the live store: `storage.pipe.ApplyPipe`."""
 
     async def connect(self) -> str: ...
     async def close(self) -> None: ...

@@ -1,47 +1,30 @@
 """The live store: scores, ballots, quotas and the log of votes, in Redis or Valkey.
 
-Everything that is written goes through the scripts in `lua/`; this module is their edge to Python
-and the only one that knows redis-py. One `LiveStore` serves all shards of an installation.
+Everything that is written goes through the scripts in `lua/`; this module is their edge to Python. With `connections`
+it is the only one that knows redis-py. One `LiveStore` serves all shards of an installation.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Final, NamedTuple, Self
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import (
-    BusyLoadingError,
-    MasterDownError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from storage import scripts
 from storage.calendar import Periods, periods_at
-from storage.errors import StoreRefused, StoreUnavailable, closed_transport, hides_cancellation
+from storage.connections import mended, messages, run_of, translated
+from storage.errors import StoreUnavailable
+from storage.pipe import ApplyPipe
 from storage.types import Board, BoardItem, Changed, ItemType, Position, Query, Ranking, Row
 
 READ_TIMEOUT: Final = 5.0
 """Seconds without an answer after which the live store counts as away."""
-
-LULL: Final = 2.0
-"""Seconds without an announcement after which the store is asked whether it is still there, and again to answer."""
-
-CONFIRMED_WITHIN: Final = 1.0
-"""Seconds in which replicas have to confirm a batch of votes."""
 
 VIEWERS_FOR: Final = 15_000
 """Milliseconds for which a server's word on its viewers is good."""
@@ -54,7 +37,6 @@ _POSITION: Final = ("epoch", "ready", "seq", "flushed", "run")
 _FIRST: Final = slice(12, 20)
 _AT: Final = slice(24, 32)
 _YEAR_2000: Final = 946_684_800_000
-_NOT_NOW: Final = (BusyLoadingError, MasterDownError, NoScriptError, OutOfMemoryError, ReadOnlyError, TryAgainError)
 
 
 class LogEntry(NamedTuple):
@@ -86,48 +68,6 @@ def title_field(item_type: ItemType, item_id: str) -> str:
     return f"{item_type}:{item_id}"
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Makes of every failure to reach the store, or to make it answer, one of the package's own errors."""
-    outer = sys.exception()
-    try:
-        yield
-    except ResponseError as error:
-        if isinstance(error, _NOT_NOW):
-            raise StoreUnavailable(f"the live store takes no commands: {error}") from error
-        raise StoreRefused(f"the live store refused a command: {error}") from error
-    except (RedisError, OSError, asyncio.IncompleteReadError, TimeoutError) as error:
-        if hides_cancellation(error, outer):
-            raise asyncio.CancelledError from error
-        raise StoreUnavailable(f"the live store does not answer: {error}") from error
-
-
-def _mended(kind: Any) -> Any:
-    """The same connections, but not deaf to a task's cancellation, and made again where they were lost unnoticed.
-
-    redis-py sends with asyncio's `wait_for`, which before Python 3.12 swallows a cancellation that comes when the
-    bytes have just gone out: the task goes on, and whoever stopped it waits for ever. And it does not know uvloop's
-    word for a connection that is closed, so that it would not try again.
-    """
-
-    class Mended(kind):  # type: ignore[misc]  # one of redis-py's, by the address
-        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-            task = asyncio.current_task()
-            before = task.cancelling() if task else 0
-            try:
-                await super().send_packed_command(command, check_health)
-            except RuntimeError as error:
-                if not closed_transport(error):
-                    raise
-                await self.disconnect(nowait=True)
-                raise RedisConnectionError(str(error)) from error
-            if task and task.cancelling() > before:
-                await self.disconnect(nowait=True)
-                raise asyncio.CancelledError
-
-    return Mended
-
-
 class LiveStore:
     """The live state of all shards of one installation.
 
@@ -150,7 +90,7 @@ class LiveStore:
             retry=Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.2), 2),
         )
         pool = self._redis.connection_pool
-        pool.connection_class = _mended(pool.connection_class)
+        pool.connection_class = mended(pool.connection_class)
         self._scripts = {name: self._redis.register_script(scripts.source(name)) for name in scripts.NAMES}
 
     async def __aenter__(self) -> Self:
@@ -169,31 +109,31 @@ class LiveStore:
 
     async def ping(self) -> None:
         """Returns when the store answers."""
-        with _translated():
+        with translated():
             await self._redis.ping()
 
     async def bounded(self, now: int) -> int:
         """The caller's clock, or the store's where that one is too far ahead."""
         if self._leeway is None:
             return now
-        with _translated():
+        with translated():
             seconds, microseconds = await self._redis.time()
         store = int(seconds) * 1000 + int(microseconds) // 1000
         return now if now <= store + self._leeway else store
 
     async def position(self, shard: int) -> Position:
         """How far the shard has come."""
-        with _translated():
+        with translated():
             return _position(await self._redis.hmget(f"{self.tag(shard)}:meta", _POSITION))
 
     async def survey(self, shard: int) -> tuple[Position, str]:
         """How far the shard has come, and the store's present life."""
-        with _translated():
+        with translated():
             async with self._redis.pipeline(transaction=False) as batch:
                 batch.hmget(f"{self.tag(shard)}:meta", _POSITION)
                 batch.info("replication")
                 found, info = await batch.execute()
-        return _position(found), _run_of(info)
+        return _position(found), run_of(info)
 
     async def read(self, shard: int, queries: Sequence[Query]) -> list[Ranking | None]:
         """Views of boards of one shard, all as of one moment; None for a board that is not there.
@@ -201,7 +141,7 @@ class LiveStore:
         Raises StoreUnavailable where the store is empty or being filled, rather than show half of a board.
         """
         arguments = [scripts.query_arguments(query) for query in queries]
-        with _translated():
+        with translated():
             async with asyncio.timeout(READ_WITHIN):
                 packed = await self._run("read", shard, scripts.pack(arguments))
         reply = scripts.decode_read(packed)
@@ -218,13 +158,13 @@ class LiveStore:
         """Title and artist of each `<item type>:<item id>`."""
         if not fields:
             return []
-        with _translated():
+        with translated():
             found = await self._redis.hmget(f"{self.tag(shard)}:t:{tenant}", list(fields))
         return [None if packed is None else scripts.decode_title(packed) for packed in found]
 
     async def quota_used(self, shard: int, day: int, agent: int) -> int:
         """Votes that an agent has used on a day (days since 1970)."""
-        with _translated():
+        with translated():
             return int(await self._redis.hget(f"{self.tag(shard)}:q:{day}", str(agent)) or 0)
 
     async def load(self, shard: int, parts: Sequence[object]) -> int:
@@ -245,12 +185,12 @@ class LiveStore:
 
     async def item_count(self, shard: int, board: int) -> int:
         """How many items are ranked on a board."""
-        with _translated():
+        with translated():
             return int(await self._redis.zcard(f"{self.tag(shard)}:l:{board}"))
 
     async def board_state(self, shard: int, board: int) -> BoardTimes | None:
         """The moments that a board's windows are as of."""
-        with _translated():
+        with translated():
             found = await self._redis.hmget(f"{self.tag(shard)}:b:{board}", ["day", "week", "month", "shown_at"])
         if found[0] is None:
             return None
@@ -269,38 +209,38 @@ class LiveStore:
     async def log_after(self, shard: int, seq: int, count: int, wait: float) -> list[LogEntry]:
         """Up to `count` entries past `seq`, waiting up to `wait` seconds for a first one."""
         log = f"{self.tag(shard)}:log"
-        with _translated():
+        with translated():
             found = await self._redis.xread({log: f"{seq}-0"}, count=count, block=int(wait * 1000) or None)
         entries: list[Any] = found[0][1] if found else []
         return [LogEntry(int(name.split(b"-")[0]), fields[b"rows"]) for name, fields in entries]
 
     async def begin(self, shard: int, epoch: str, seq: int) -> str:
         """Declares an empty store to be at `seq`, under a new epoch, not yet ready for votes; answers its life."""
-        with _translated():
-            run = _run_of(await self._redis.info("replication"))
+        with translated():
+            run = run_of(await self._redis.info("replication"))
             state = {"epoch": epoch, "seq": seq, "flushed": seq, "run": run}
             await self._redis.hset(f"{self.tag(shard)}:meta", mapping=state)
         return run
 
     async def resume(self, shard: int, epoch: str, run: str) -> None:
         """Lets the shard's live state, found whole in this life of the store, go on under a new epoch."""
-        with _translated():
+        with translated():
             await self._redis.hset(f"{self.tag(shard)}:meta", mapping={"epoch": epoch, "run": run})
 
     async def hold(self, shard: int) -> Position:
         """Lets no more votes in, and answers how far the shard has come."""
-        with _translated():
+        with translated():
             await self._redis.hdel(f"{self.tag(shard)}:meta", "ready")
         return await self.position(shard)
 
     async def open(self, shard: int) -> None:
         """Lets votes in."""
-        with _translated():
+        with translated():
             await self._redis.hset(f"{self.tag(shard)}:meta", "ready", 1)
 
     async def clear(self, shard: int) -> None:
         """Removes the shard's live state, its position first: no vote can be applied to a torn state."""
-        with _translated():
+        with translated():
             await self._redis.delete(f"{self.tag(shard)}:meta")
             keys: list[bytes] = []
             async for name in self._redis.scan_iter(match=f"{_escaped(self.tag(shard))}:*", count=_SCAN_COUNT):
@@ -313,7 +253,7 @@ class LiveStore:
 
     async def ballots(self, shard: int, board: int, agents: Sequence[int]) -> list[dict[int, tuple[int, int]]]:
         """What agents hold on a board: for each, item number -> (value, weight)."""
-        with _translated():
+        with translated():
             async with self._redis.pipeline(transaction=False) as batch:
                 for agent in agents:
                     batch.hgetall(f"{self.tag(shard)}:v:{board}:{agent}")
@@ -323,7 +263,7 @@ class LiveStore:
     async def share_viewers(self, shard: int, server: str, counts: Mapping[int, int], now: int) -> dict[int, int]:
         """Tells the other servers how many watch each board of a shard here; answers how many do on all of them."""
         name = f"{self.tag(shard)}:w"
-        with _translated():
+        with translated():
             async with self._redis.pipeline(transaction=False) as batch:
                 if counts:
                     batch.hset(name, server, scripts.pack((now, dict(counts))))
@@ -335,7 +275,7 @@ class LiveStore:
         told = {who: scripts.decode_viewers(packed) for who, packed in found.items()}
         gone = [who for who, (at, _) in told.items() if at <= now - VIEWERS_FOR]
         if gone:
-            with _translated():
+            with translated():
                 await self._redis.hdel(name, *gone)
         everywhere: Counter[int] = Counter()
         for who, (_, viewers) in told.items():
@@ -349,12 +289,12 @@ class LiveStore:
         Raises StoreUnavailable when the connection breaks; call again.
         """
         channels = {f"{self.tag(shard)}:changed".encode(): shard for shard in shards}
-        with _translated():
+        with translated():
             async with self._redis.pubsub() as pubsub:
                 await pubsub.subscribe(*channels)
                 confirmed = 0
-                async with aclosing(_messages(pubsub)) as messages:
-                    async for message in messages:
+                async with aclosing(messages(pubsub)) as heard:
+                    async for message in heard:
                         if message["type"] == "subscribe":
                             confirmed += 1
                             if confirmed >= len(channels):
@@ -364,90 +304,8 @@ class LiveStore:
                             yield Changed(channels[message["channel"]], epoch, seq, _pairs(versions), _pairs(events))
 
     async def _run(self, name: scripts.Name, shard: int, argument: bytes) -> Any:
-        with _translated():
+        with translated():
             return await self._scripts[name](keys=[self.tag(shard)], args=[argument])
-
-
-class ApplyPipe:
-    """An ordered connection for batches of votes: what is sent first is applied and answered first.
-
-    redis-py's pooled client would send two batches over two connections, in either order. With `replicas` an answer
-    waits until so many replicas have the batch, too, or for `CONFIRMED_WITHIN`, and tells which.
-    """
-
-    def __init__(self, pool: ConnectionPool, tag: str, replicas: int) -> None:
-        self._pool: Any = pool
-        self._tag = tag
-        self._replicas = replicas
-        self._connection: Any = None
-        self._sha = ""
-        self._run = ""
-
-    async def connect(self) -> str:
-        """Connects anew, makes sure that the script is there, and answers the store's present life."""
-        await self.close()
-        self._connection = connection = self._pool.make_connection()
-        with _translated():
-            try:
-                await connection.connect()
-                await connection.send_command("SCRIPT", "LOAD", scripts.source("apply"))
-                self._sha = (await connection.read_response()).decode()
-                await connection.send_command("INFO", "replication")
-                run = _run_of(_parsed_info(await connection.read_response()))
-                if run != self._run:
-                    # Connections that lead to the store before this one may still stand.
-                    await self._pool.disconnect(inuse_connections=False)
-            except BaseException:
-                await self.close()
-                raise
-        self._run = run
-        return run
-
-    async def close(self) -> None:
-        """Drops the connection, and with it the answers that are still to come."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
-
-    async def send(self, batch: bytes) -> None:
-        """Sends one packed batch."""
-        connection = self._live()
-        apply = ("EVALSHA", self._sha, 1, self._tag, batch)
-        with _translated():
-            if self._replicas:
-                # In one piece: the wait begins as soon as the script has run.
-                wait = ("WAIT", self._replicas, int(CONFIRMED_WITHIN * 1000))
-                await connection.send_packed_command(connection.pack_commands([apply, wait]))
-            else:
-                await connection.send_command(*apply)
-
-    async def receive(self) -> scripts.ApplyReply:
-        """The answer to the oldest batch that has none yet."""
-        with _translated():
-            reply = scripts.decode_reply(await self._live().read_response())
-            if self._replicas:
-                reply.confirmed = await self._live().read_response() >= self._replicas
-        return reply
-
-    def _live(self) -> Any:
-        if self._connection is None:
-            raise StoreUnavailable("the live store is not connected")
-        return self._connection
-
-
-async def _messages(pubsub: Any) -> AsyncGenerator[dict[str, Any], None]:
-    """What comes over a subscription. Silence is looked into: nobody tells of a connection that is half open."""
-    asked = False
-    while True:
-        message = await pubsub.get_message(timeout=LULL)
-        if message is not None:
-            asked = False
-            yield message
-        elif asked:
-            raise StoreUnavailable("the live store's announcements have stopped")
-        else:
-            await pubsub.ping()
-            asked = True
 
 
 def _position(found: list[bytes | None]) -> Position:
@@ -459,18 +317,6 @@ def _position(found: list[bytes | None]) -> Position:
         int(flushed or 0),
         run.decode() if run else None,
     )
-
-
-def _run_of(info: Mapping[str, Any]) -> str:
-    """A store's life: its history's id, which is another one after every restart and every failover."""
-    if info["role"] != "master":
-        raise StoreUnavailable("the live store is a replica")
-    return str(info["master_replid"])
-
-
-def _parsed_info(text: bytes) -> dict[str, str]:
-    lines = (line.partition(":") for line in text.decode().splitlines())
-    return {name: value for name, _, value in lines}
 
 
 def _pairs(flat: list[int]) -> dict[int, int]:

@@ -13,7 +13,8 @@ from storage.catalogue import Catalogue, Song
 from storage.directory import Directory
 from storage.flusher import Flusher
 from storage.ledger import Ledger
-from storage.live import ApplyPipe, LiveStore
+from storage.live import LiveStore
+from storage.pipe import ApplyPipe
 from storage.recovery import Recovery
 from storage.types import WINDOWS, Board, Known, Outcome, Query, Ranking, Row, Tenant, TopView, Vote, Window
 from tests.storage.shard import NOON

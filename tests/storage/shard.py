@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 from storage.batches import outcomes_of, pack_batch
-from storage.live import ApplyPipe, LiveStore
+from storage.live import LiveStore
+from storage.pipe import ApplyPipe
 from storage.scripts import ApplyReply
 from storage.types import WINDOWS, Board, BoardItem, Known, Outcome, Vote
 from tests.storage.rows import LoggedEvent, decode_rows

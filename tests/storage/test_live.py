@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from redis.asyncio.client import PubSub
 
-from storage import live as live_module
+from storage import connections
 from storage.errors import StoreRefused, StoreUnavailable
 from storage.live import LiveStore
 from storage.types import Changed, Vote
@@ -74,7 +74,7 @@ async def test_a_listener_whose_connection_breaks_is_told(redis_url: str, prefix
 async def test_a_listener_whose_connection_is_half_open_finds_out(
     redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_module, "LULL", 0.05)
+    monkeypatch.setattr(connections, "LULL", 0.05)
     async with Proxy(unix_socket(redis_url)) as proxy, LiveStore(f"redis://127.0.0.1:{proxy.port}", prefix) as far:
         heard = far.changes([SHARD])
         assert await anext(heard) is None
@@ -87,7 +87,7 @@ async def test_a_listener_whose_connection_is_half_open_finds_out(
 async def test_a_listener_that_hears_nothing_for_long_still_listens(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_module, "LULL", 0.01)
+    monkeypatch.setattr(connections, "LULL", 0.01)
     asked = 0
     ping = PubSub.ping
 

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from storage import live as live_module
+from storage import pipe as pipe_module
 from storage.batcher import Batcher
 from storage.batches import outcomes_of, pack_batch
 from storage.live import LiveStore
@@ -86,7 +86,7 @@ async def test_what_is_acknowledged_survives_the_primary(pair: Pair, prefix: str
 
 
 async def test_without_a_replica_nobody_is_told_that_a_vote_counts(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_module, "CONFIRMED_WITHIN", 0.05)
+    monkeypatch.setattr(pipe_module, "CONFIRMED_WITHIN", 0.05)
     async with pair.batcher() as batcher:
         with capture_logs() as logs:
             pair.line.refuse()
@@ -107,7 +107,7 @@ async def test_without_a_replica_nobody_is_told_that_a_vote_counts(pair: Pair, m
 
 async def test_a_batch_that_is_sent_again_waits_for_replicas_again(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was applied over a connection that broke is not taken for confirmed because the new one wrote nothing."""
-    monkeypatch.setattr(live_module, "CONFIRMED_WITHIN", 0.05)
+    monkeypatch.setattr(pipe_module, "CONFIRMED_WITHIN", 0.05)
     pipe = pair.live.pipe(3, 1)
     batch = pack_batch("server:0", 1, Known(EPOCH, 0), 10**6, NOON, [VOTE])
     pair.line.silence()
@@ -120,7 +120,7 @@ async def test_a_batch_that_is_sent_again_waits_for_replicas_again(pair: Pair, m
         confirmed.append(reply.confirmed)
         if len(confirmed) == 2:
             pair.line.resume()
-            monkeypatch.setattr(live_module, "CONFIRMED_WITHIN", 10.0)
+            monkeypatch.setattr(pipe_module, "CONFIRMED_WITHIN", 10.0)
     assert confirmed == [False, False, True]
     await pipe.close()
 

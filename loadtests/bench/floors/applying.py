@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from loadtests.bench.lab import Installation, item_name, now
 from storage.batches import pack_batch
-from storage.live import ApplyPipe
+from storage.pipe import ApplyPipe
 from storage.types import Board, Known, Vote
 
 BATCH = 500
