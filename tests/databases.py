@@ -25,7 +25,7 @@ select setval(format('%I.%I', schemaname, sequencename), start_value, false) fro
 where schemaname = 'public' and last_value is not null
 """
 _SHAPE: Final = """
-select c.relname, c.relkind::text, a.attname, a.atttypid, a.attnotnull
+select c.relname, c.oid, a.attname, a.atttypid, a.attnotnull
 from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
 where c.relnamespace = (select oid from pg_namespace where nspname = 'public')
 order by 1, 3
@@ -106,7 +106,7 @@ class Databases:
 
 
 async def _shape(connection: asyncpg.Connection) -> list[object]:
-    """What a schema is made of."""
+    """What a schema is made of; a copy's objects have the template's numbers, those made anew have others."""
     try:
         rows = [*await connection.fetch(_SHAPE), *await connection.fetch(_MIGRATIONS)]
     except asyncpg.UndefinedTableError:
