@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
+from itertools import islice
 from typing import Any, Final, Protocol, TypeVar
 
 import structlog
@@ -190,16 +191,19 @@ class Batcher:
                         self._away_since = None
                     await self._exchange()
                 except _Ahead as error:
+                    self._doubt(1)
                     seconds = self._clock.set_back(error.store) / 1000
                     log.warning(
                         "this server's clock is ahead of the live store's, by which it goes now", seconds=seconds
                     )
                 except StaleStore as error:
                     log.warning("live store is not the known one", reason=str(error))
+                    self._doubt(1)
                     self._lost(error)
                     await self._recovered()
                 except StorageError as error:
                     self._lost(error)
+                    self._doubt(0)
                     await asyncio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
                     failures += 1
                 self._expire()
@@ -316,7 +320,8 @@ class Batcher:
         if known.rebuilt:
             # The archive may have these votes by another way, and nothing in the store would tell.
             for batch in self._in_flight:
-                batch.void()
+                if batch.doubtful:
+                    batch.void()
         # Until replicas have confirmed something, nothing was told.
         self._known = known._replace(told=0) if self._replicas else known
         if run is not None and known.run not in (None, run):
@@ -340,6 +345,11 @@ class Batcher:
             return task.result()
         finally:
             await end(task)
+
+    def _doubt(self, first: int) -> None:
+        """Notes that batches which were sent may have been applied, but for one that the store has just refused."""
+        for batch in islice(self._in_flight, first, None):
+            batch.doubtful = True
 
     def _lost(self, error: StorageError) -> None:
         if self._away_since is None:

@@ -20,10 +20,11 @@ class Batch:
     """Votes that are applied together; `oldest` is when the first of them came, `sent` when they first went out.
 
     Its number makes it harmless to send it twice, however late the first copy arrives. One that nobody waits for
-    any more is void: sent again without its votes, so that no copy can be applied later.
+    any more is void: sent again without its votes, so that no copy can be applied later. `doubtful`: it was
+    sent, and its answer did not come.
     """
 
-    __slots__ = ("number", "oldest", "replies", "sent", "votes")
+    __slots__ = ("doubtful", "number", "oldest", "replies", "sent", "votes")
 
     def __init__(self, number: int, votes: list[Vote], replies: list[Reply], oldest: float) -> None:
         self.number = number
@@ -31,6 +32,7 @@ class Batch:
         self.replies = replies
         self.oldest = oldest
         self.sent = time.monotonic()
+        self.doubtful = False
 
     def void(self) -> None:
         """Answers that nobody knows, and forgets the votes."""

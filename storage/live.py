@@ -233,6 +233,11 @@ class LiveStore:
             await self._redis.hdel(f"{self.tag(shard)}:meta", "ready")
         return await self.position(shard)
 
+    async def show(self, shard: int) -> None:
+        """Lets boards be read: all items are there, and only what votes need is missing."""
+        with translated():
+            await self._redis.hset(f"{self.tag(shard)}:meta", "readable", 1)
+
     async def open(self, shard: int) -> None:
         """Lets votes in."""
         with translated():

@@ -35,6 +35,7 @@ class Refill:
         """Everything as it was right after event `seq`, seen at `now`."""
         boards = await Boards(self._archive).of_shard(self._shard)
         await self._load_items(boards, seq, now)
+        await self._live.show(self._shard)
         await self._load_ballots(boards)
         await self._load_quotas(now)
 

@@ -16,8 +16,9 @@
 --   12 leeway    how many ms `now` may be ahead of this server's clock; 0 for any
 --
 -- Returns msgpack {reason, epoch, first seq - 1, changed, results}; reason is `ok`, `epoch`, `behind`, `late`
--- or `ahead` (then the first seq is this server's clock, ms) and nothing happened unless it is `ok`. changed: {board, version, ...}. results: seven integers a vote:
--- status, seq (0: none), points, up, down, quota left (-1: no limit), rank (0: not asked for).
+-- or `ahead` (then the first seq is this server's clock, ms) and nothing happened unless it is `ok`.
+-- changed: {board, version, ...}. results: seven integers a vote: status, seq (0: none), points, up, down,
+-- quota left (-1: no limit), rank (0: not asked for).
 
 local APPLIED, CHANGED, UNCHANGED, RETRACTED, UNKNOWN_ITEM, NO_BALLOT, ALREADY_VOTED, QUOTA_EXCEEDED,
   VOTING_CLOSED, OVERLOADED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9

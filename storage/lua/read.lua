@@ -4,9 +4,10 @@
 -- ARGV[1]  msgpack array of views, each {board, window, kind, a, b}: `top` limit offset, `items` {item id, ...},
 --          `around` item span. A window that the board does not keep is empty: all its items have score 0.
 --
--- Returns msgpack {epoch, seq, views}, the epoch empty and no views where the store is not ready; a view is {version, total, reference, rows}, or false where the live store does
--- not know the board. rows: five values an item: item id, rank, points, up, down;
--- points never rise from row to row, but a tie is in any order (and `items` in the order asked for).
+-- Returns msgpack {epoch, seq, views}, the epoch empty and no views where the store is being filled and items are
+-- missing; a view is {version, total, reference, rows}, or false where the live store does not know the board.
+-- rows: five values an item: item id, rank, points, up, down; points never rise from row to row, but a tie is in any
+-- order (and `items` in the order asked for).
 
 -- One window of one board: the zset holds minus the points of the items that have some; the items of score 0
 -- stand between its positive and its negative part, in the order of the list.
@@ -166,8 +167,8 @@ local function finish(w, rows, offset)
   return flat
 end
 
-local meta = redis.call('HMGET', meta_key, 'epoch', 'seq', 'ready')
-if not meta[3] then return cmsgpack.pack({ '', 0, {} }) end
+local meta = redis.call('HMGET', meta_key, 'epoch', 'seq', 'ready', 'readable')
+if not meta[1] or not (meta[3] or meta[4]) then return cmsgpack.pack({ '', 0, {} }) end
 
 local views = {}
 for n, view in ipairs(cmsgpack.unpack(ARGV[1])) do

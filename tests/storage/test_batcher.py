@@ -204,22 +204,40 @@ async def test_a_batch_has_a_limit_and_knows_how_long_its_oldest_vote_waited(
     assert heard == [(BATCH_LIMIT, 10.0), (BATCH_LIMIT, 9.0), (5, 8.0), (1, 0.0)]
 
 
-@pytest.mark.parametrize(("rebuilt", "status"), [(False, Status.APPLIED), (True, Status.UNKNOWN)])
-async def test_what_was_under_way_when_the_store_was_rebuilt_is_not_sent_again(
-    shard: Shard, *, rebuilt: bool, status: Status
-) -> None:
-    """Its events may be in the archive already, and with them in the store."""
+def rebuilding(*, rebuilt: bool = True) -> Callable[[Known | None], object]:
+    """A recovery that finds the store in order at first, and then under another name."""
     epochs = iter([EPOCH, "next"])
 
     async def recover(known: Known | None) -> Known:
-        return Known(next(epochs), 0, rebuilt=rebuilt)
+        return Known(next(epochs), 0, rebuilt=rebuilt and known is not None)
 
-    async with voter(shard.live.pipe(SHARD), recover=recover) as one:
+    return recover
+
+
+async def test_what_a_store_refused_is_sent_to_the_rebuilt_one(shard: Shard) -> None:
+    async with voter(shard.live.pipe(SHARD), recover=rebuilding()) as one:
         await until(lambda: one.batcher.available)
         await shard.live.resume(SHARD, "next", "")
-        assert (await one.submit(Vote(FINAL, 1, "item-1", 1))).status == status
-        assert (await one.submit(Vote(FINAL, 2, "item-1", 1))).status == Status.APPLIED
-    assert [event.agent for event in await shard.events()] == ([2] if rebuilt else [1, 2])
+        for agent in (1, 2):
+            assert (await one.submit(Vote(FINAL, agent, "item-1", 1))).status is Status.APPLIED
+    assert [event.agent for event in await shard.events()] == [1, 2]
+
+
+@pytest.mark.parametrize(("rebuilt", "status"), [(False, Status.APPLIED), (True, Status.UNKNOWN)])
+async def test_what_may_have_been_applied_is_not_sent_to_a_rebuilt_store(
+    shard: Shard, proxy: Proxy, far: LiveStore, *, rebuilt: bool, status: Status
+) -> None:
+    """Its events may be in the archive already, and with them in the store."""
+    async with voter(far.pipe(SHARD), recover=rebuilding(rebuilt=rebuilt)) as one:
+        await one.cast(Vote(FINAL, 1, "item-1", 1))
+        proxy.silence()
+        under_way = one.submit(Vote(FINAL, 2, "item-1", 1))
+        await shard.live.resume(SHARD, "next", "")
+        await until(lambda: not one.batcher.available)
+        proxy.resume()
+        assert (await under_way).status is status
+        assert (await one.submit(Vote(FINAL, 3, "item-1", 1))).status is Status.APPLIED
+    assert [event.agent for event in await shard.events()] == ([1, 3] if rebuilt else [1, 2, 3])
 
 
 async def test_a_queue_has_a_limit(shard: Shard) -> None:
