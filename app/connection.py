@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
         self.agent: Agent | None = None
         self.tenant: Tenant | None = None
         self.key_hash: bytes | None = None
-        # For rooms, whose loops over thousands of members look at `blocked` alone.
+        # For rooms, whose loops over thousands of members do nothing but write.
         self.write = transport.write
         self.blocked = False  # whether nothing more must be written now, or ever
         self.blocked_since = 0.0
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client will send no more: the transport closes by itself, and nothing more must be written to it."""
-        self.blocked = True
+        self._hold()
         self.blocked_since = self._gateway.clock()
         return False
 
@@ -169,9 +169,14 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client does not keep up: nothing is sent, and nothing more is read from it, until it does."""
-        self.blocked = True
+        self._hold()
         self.blocked_since = self._gateway.clock()
         self._transport.pause_reading()
+
+    def _hold(self) -> None:
+        self.blocked = True
+        for subscription in (self._subscriptions or {}).values():
+            subscription.hold()
 
     def resume_writing(self) -> None:
         """The client keeps up again: it is brought up to date."""
@@ -217,6 +222,7 @@ class Connection(asyncio.Protocol):
         if self.heard:
             self.heard = self.probed = False
         elif self.probed:
+            self._hold()
             self._transport.abort()
         else:
             self.probed = True
@@ -251,7 +257,8 @@ class Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         """Sends nothing more. Whoever does not take what was sent, or does not answer, is cut off."""
-        self._closing = self.blocked = True
+        self._closing = True
+        self._hold()
         self._stop_timer()
         self._timer = self._gateway.loop.call_later(_CLOSE_WITHIN, self._transport.abort)
 
@@ -453,6 +460,8 @@ class Connection(asyncio.Protocol):
         if self._subscriptions is None:
             self._subscriptions = {}
         self._subscriptions[number] = subscription
+        if self.blocked:
+            subscription.hold()
         self._session.watch(query.view)
         self._flush()
         for frame in first:

@@ -66,7 +66,9 @@ class Reader:
         assert self._subscription.room.view is not None
         self._frames.append((frame, self._subscription.room.view.epoch))
         self._size += len(frame)
-        self.blocked = self._size > WAITING
+        if self._size > WAITING and not self.blocked:
+            self.blocked = True
+            self._subscription.hold()
         self._wake.set()
 
     def close(self) -> None:

@@ -60,11 +60,16 @@ class Theatre:
         elif act == "return" and self.gone:
             self.join(self.gone.pop(which % len(self.gone)), which % 3)
         elif self.members and act == "block":
-            self.members[place][0].blocked = True
+            self.block(place)
         elif self.members and act == "unblock":
             self.unblock(place)
         elif self.members and act == "leave":
             self.leave(place)
+
+    def block(self, place: int) -> None:
+        viewer, subscription = self.members[place]
+        viewer.blocked = True
+        subscription.hold()
 
     def unblock(self, place: int) -> None:
         viewer, subscription = self.members[place]
@@ -130,7 +135,7 @@ def test_a_view_that_looks_the_same_is_not_shown() -> None:
 
 def test_whoever_was_passed_over_gets_one_delta_for_all_that_it_missed() -> None:
     theatre, viewer = watched()
-    viewer.blocked = True
+    theatre.block(0)
     for version, points in enumerate((310, 320, 600), 2):
         assert theatre.show(view(version, a=500, b=points)) == 0
     assert len(viewer.messages) == 1
@@ -144,7 +149,7 @@ def test_whoever_was_passed_over_gets_one_delta_for_all_that_it_missed() -> None
 
 def test_whoever_missed_too_much_gets_a_snapshot_that_nobody_asked_for() -> None:
     theatre, viewer = watched()
-    viewer.blocked = True
+    theatre.block(0)
     for version in range(2, MEMORY + 3):
         theatre.show(view(version, a=500, b=300 + version))
     theatre.unblock(0)
@@ -154,10 +159,29 @@ def test_whoever_missed_too_much_gets_a_snapshot_that_nobody_asked_for() -> None
     assert viewer.view == theatre.room.view
 
 
+def test_a_member_may_come_to_be_blocked_by_what_it_is_given() -> None:
+    theatre, viewer = watched()
+    others = [theatre.join(Viewer()) for _ in range(3)]
+    taken = others[1].write
+
+    def take_the_last(frame: bytes) -> None:
+        taken(frame)
+        theatre.block(2)
+
+    theatre.room.remove(theatre.members[2][1])
+    others[1].write = take_the_last  # type: ignore[method-assign]  # its buffer is full with the next frame
+    theatre.room.add(theatre.members[2][1])
+    assert theatre.show(view(2, a=500, b=310)) == 4
+    assert theatre.show(view(3, a=500, b=320)) == 3
+    theatre.unblock(2)
+    assert len(others[1].messages) == 3
+    assert others[1].view == viewer.view == theatre.room.view
+
+
 def test_another_epoch_is_a_snapshot_for_everyone() -> None:
     theatre, viewer = watched()
     late = theatre.join(Viewer())
-    late.blocked = True
+    theatre.block(1)
     assert theatre.show(view(1, epoch="f", a=500)) == 1
     assert isinstance(viewer.messages[-1], Snapshot)
     theatre.show(view(2, epoch="f", a=600))

@@ -229,8 +229,6 @@ async def test_nothing_is_written_to_a_client_that_has_said_its_last(
 ) -> None:
     """Its end of stream is read, and its connection not yet lost, when a board changes that it watches."""
     async with stage.viewer() as leaver, stage.viewer() as viewer, stage.agent() as agent:
-        for client in (leaver, viewer):
-            assert (await client.ask("subscribe", board="songs"))["type"] == "snapshot"
         (connection,) = [
             found
             for found in stage.services.gateway._connections
@@ -238,6 +236,8 @@ async def test_nothing_is_written_to_a_client_that_has_said_its_last(
         ]
         written: list[object] = []
         monkeypatch.setattr(connection, "write", written.append)
+        for client in (leaver, viewer):
+            assert (await client.ask("subscribe", board="songs"))["type"] == "snapshot"
         await agent.vote("s1")
         assert (await viewer.next())["type"] == "delta"
         assert len(written) == 1
