@@ -35,9 +35,12 @@ class Shortcut(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Takes the short way, or the long one."""
-        if self._lane is not None:
+        if self._lane is not None or self._held:
             self._hold(data)
             return
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
         self._head = None
         if self._is_free() and self._is_answered(data):
             return
@@ -89,7 +92,12 @@ class Shortcut(HttpToolsProtocol):
         if self.timeout_keep_alive_task is None:
             self._wait_for_more(self.timeout_keep_alive)
         if self._held:
-            held, self._held = self._held, b""
+            # Not from here: whoever gives us the reply has others to give.
+            self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        held, self._held = self._held, b""
+        if held and not self.transport.is_closing():
             self.flow.resume_reading()
             self.data_received(held)
 
