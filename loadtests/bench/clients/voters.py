@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import itertools
+import os
 import random
 import time
 from collections import Counter
@@ -165,8 +166,9 @@ class Voters:
         """Every agent sends the next vote when one is answered."""
         return await self._measured(seconds, self._fill(in_flight))
 
-    async def paced(self, *, seconds: float, rate: float) -> VoteRun:
-        """So many votes a second, whatever becomes of them."""
+    async def paced(self, *, seconds: float, rate: float, nice: int = 0) -> VoteRun:
+        """So many votes a second, whatever becomes of them. With `nice` the process gives way to others from now on."""
+        os.nice(nice)
         return await self._measured(seconds, self._pace(rate))
 
     async def _fill(self, in_flight: int) -> None:
