@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,6 +29,8 @@ def main(
     seconds: float, seed: int | None, nonsense: int, only: Sequence[str], durable: bool, keep: Path | None
 ) -> None:
     """Tries to lose a vote, or to count one twice."""
+    # Told to end by whoever runs it, it ends its servers and stores first, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     seed = time.time_ns() % 1_000_000 if seed is None else seed
     click.echo(f"seed {seed}")
     result = talk_nonsense(nonsense, seed) if nonsense else None
