@@ -196,6 +196,9 @@ class Connection(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Called by uvicorn when the server stops."""
+        for message in () if self._closing else self._inbox or ():
+            if isinstance(message, CastVote | Retract):
+                self._refuse(message.id, PlauditError("overloaded", "The server restarts; send the vote again", 1000))
         self.expel(1012, "the server restarts", retry_after_ms=1000)
 
     # Out
@@ -219,7 +222,7 @@ class Connection(asyncio.Protocol):
 
     def probe(self) -> None:
         """Asks a silent client for a sign of life; gives up one that gave none."""
-        if self.heard:
+        if self.heard or self._work is not None:  # while nothing is read, silence says nothing
             self.heard = self.probed = False
         elif self.probed:
             self._hold()
@@ -304,14 +307,18 @@ class Connection(asyncio.Protocol):
         self._work = self._gateway.loop.create_task(self._finish(work, message))
 
     async def _finish(self, work: Coroutine[Any, Any, None], message: ClientMessage | Invalid) -> None:
+        since = self._gateway.clock()
         await self._guarded(work, message)
+        self._session.held(self._gateway.clock() - since)
         while self._inbox and not self._closing:
             # What it said before we stopped reading is a sign of life too.
             self.heard = True
             message = self._inbox.popleft()
             waiting = self._handle(message)
             if waiting is not None:
+                since = self._gateway.clock()
                 await self._guarded(waiting, message)
+                self._session.held(self._gateway.clock() - since)
         self._work = self._inbox = None
         self._resume_reading()
 

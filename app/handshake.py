@@ -13,11 +13,14 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
+from app.answers import as_bytes
 from app.connection import Connection
 from app.gateway import Gateway
 from channels.codec import CODECS, JSON, Codec
 
 PATH: Final = "/ws"
+_MALFORMED: Final = as_bytes(400, {"connection": "close", "content-length": "0"}, b"")
+_ONCE: Final = ("Host", "Origin", "Authorization")
 
 
 def protocol_class(gateway: Gateway) -> type[asyncio.Protocol]:
@@ -57,6 +60,11 @@ class _Handshake(WebSocketsSansIOProtocol):
         """Reads the handshake, and whatever comes before the transport knows its new protocol."""
         if self.successor is None:
             super().data_received(data)
+            if self.conn.handshake_exc is not None and not self.close_sent:
+                # What uvicorn's parser took for a request, websockets' does not, and would ignore for ever.
+                self.handshake_complete = self.close_sent = True
+                self.transport.write(_MALFORMED)
+                self.transport.close()
         else:
             self.successor.data_received(data)
 
@@ -75,6 +83,8 @@ def _answer(protocol: ServerProtocol, event: Request, gateway: Gateway) -> tuple
     known = next((CODECS[name] for name in offered if name in CODECS), None)
     if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
         return response, JSON
+    if any(len(event.headers.get_all(name)) > 1 for name in _ONCE):
+        return protocol.reject(HTTPStatus.BAD_REQUEST, f"At most one each of {', '.join(_ONCE)}.\n"), JSON
     if not gateway.allows(event.headers.get("Origin"), event.headers.get("Host")):
         return protocol.reject(HTTPStatus.FORBIDDEN, "This origin may not connect.\n"), JSON
     if offered and known is None:

@@ -10,6 +10,10 @@ from typing import Final, NamedTuple
 State = tuple[str, int]
 
 _BYTES: Final = 32 * 1024 * 1024
+
+OVERHEAD: Final = 400
+"""Bytes that a page takes with its key, however short it is."""
+
 _TAGS: Final = re.compile(r'(?:W/)?"([^"]*)"')
 
 
@@ -39,11 +43,15 @@ class Pages:
     def put(self, key: Hashable, page: Page) -> None:
         """Keeps a page in place of an older one."""
         old = self._pages.pop(key, None)
-        self._size += len(page.body) - (0 if old is None else len(old.body))
+        self._size += _size(page) - (0 if old is None else _size(old))
         self._pages[key] = page
         while self._size > self._limit:
             _, dropped = self._pages.popitem(last=False)
-            self._size -= len(dropped.body)
+            self._size -= _size(dropped)
+
+
+def _size(page: Page) -> int:
+    return len(page.body) + OVERHEAD
 
 
 def etag(state: State) -> str:

@@ -46,7 +46,7 @@ from storage.tasks import end
 from storage.timekeeper import Timekeeper
 from storage.types import Changed, Known, Tier
 
-_DRAINED_WITHIN: Final = 5.0
+_DRAINED_WITHIN: Final = 4.0
 _CAUGHT_UP_WITHIN: Final = 2.0
 _POLL: Final = 0.01
 _CHECK_WITHIN: Final = 2.0
@@ -200,10 +200,13 @@ class Services:
         """
         self.streams.close()
         await self.gateway.quiesce()
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_DRAINED_WITHIN):
                 for batcher in self.batchers.values():
                     await batcher.drain()
+        except TimeoutError:
+            for batcher in self.batchers.values():
+                batcher.give_up()
         await asyncio.sleep(0)
 
     async def caught_up(self, shard: int) -> None:
@@ -211,13 +214,13 @@ class Services:
 
         Whoever voted then sees it there. At the latest after two seconds.
         """
-        wanted = (await self.live.position(shard)).seq
         try:
             async with asyncio.timeout(_CAUGHT_UP_WITHIN):
+                wanted = (await self.live.position(shard)).seq
                 while await self.ledger.position(shard) < wanted:
                     await asyncio.sleep(_POLL)
         except TimeoutError:
-            log.warning("the archive is behind", shard=shard, seq=wanted)
+            log.warning("the archive is behind", shard=shard)
 
     def revoked(self, key_hash: bytes) -> None:
         """Ends what a key was good for on this server."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.answers import HttpReply
-from app.express import Express, Lane
+from app.express import LONGEST, Express, Lane
 
 _END: Final = b"\r\n\r\n"
 _HELD: Final = 64 * 1024
@@ -54,7 +54,8 @@ class Shortcut(HttpToolsProtocol):
 
     def _is_answered(self, data: bytes) -> bool:
         end = data.find(_END) + len(_END)
-        if end < len(_END):
+        # The parser passes over empty lines before a request: what ends at the first one is no head then.
+        if not len(_END) <= end <= LONGEST or data[0] in b"\r\n":
             return False
         head = data[:end]
         length = len(data) - end
@@ -92,14 +93,19 @@ class Shortcut(HttpToolsProtocol):
         if self.timeout_keep_alive_task is None:
             self._wait_for_more(self.timeout_keep_alive)
         if self._held:
-            # Not from here: whoever gives us the reply has others to give.
+            # Not from in here: whoever answers, answers others too, and what a stranger sent must not hurt them.
             self.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         held, self._held = self._held, b""
-        if held and not self.transport.is_closing():
-            self.flow.resume_reading()
+        if not held or self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        try:
             self.data_received(held)
+        except Exception:
+            self.transport.abort()
+            raise
 
     # What the parser and uvicorn tell
 
@@ -115,7 +121,7 @@ class Shortcut(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Learns from a request that came whole and had been alone."""
         head, self._head = self._head, None
-        if head is not None and self._requests == 1 and self.cycle.keep_alive:
+        if head is not None and self._between and self._requests == 1 and self.cycle.keep_alive:
             self.express.learn(head, self._body_length, self.cycle.scope)
         super().on_response_complete()
 

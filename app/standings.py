@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
 from typing import Final, Protocol
 
 from channels.errors import PlauditError
@@ -16,6 +18,8 @@ from storage.types import Board, Known, Query, Ranking, TopView, ViewSpec, Windo
 
 _LABELS: Final = 200_000
 _SAMPLES: Final = 500
+_SAMPLE_WITHIN: Final = 0.25
+_ASK_FOR: Final = 5.0
 
 State = tuple[str, int]
 
@@ -40,6 +44,8 @@ class Standings:
         self._known = known
         self._samples = samples
         self._labels: dict[str, Label] = {}
+        self._asking: dict[tuple[int, Window, int], asyncio.Task[None]] = {}
+        self._ask_from = 0.0
         self._ranks: OrderedDict[tuple[int, Window, int], dict[str, int]] = OrderedDict()
 
     def state(self, board: Board) -> State | None:
@@ -88,15 +94,26 @@ class Standings:
             return {}
         key = board, window, reference
         known = self._ranks.get(key)
-        if known is None:
-            try:
-                known = await self._samples.ranks(*key)
-            except ArchiveUnavailable:
-                return {}
-            self._ranks[key] = known
+        if known is not None:
+            return known
+        # Every board's viewers wait for this: an archive that does not answer must not hold them up.
+        asking = self._asking.get(key)
+        if asking is None and monotonic() >= self._ask_from:
+            asking = self._asking[key] = asyncio.create_task(self._ask(key))
+        if asking is not None:
+            await asyncio.wait({asking}, timeout=_SAMPLE_WITHIN)
+        return self._ranks.get(key, {})
+
+    async def _ask(self, key: tuple[int, Window, int]) -> None:
+        try:
+            async with asyncio.timeout(_ASK_FOR):
+                self._ranks[key] = await self._samples.ranks(*key)
             if len(self._ranks) > _SAMPLES:
                 self._ranks.popitem(last=False)
-        return known
+        except (ArchiveUnavailable, TimeoutError):
+            self._ask_from = monotonic() + _ASK_FOR
+        finally:
+            del self._asking[key]
 
     async def labels(self, board: Board, items: Iterable[str]) -> dict[str, Label]:
         """What items of a board are called. One that has no title is left out."""

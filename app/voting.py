@@ -53,6 +53,11 @@ class Voting:
         batcher = self._batchers.get(board.shard)
         return batcher.room() if batcher is not None and batcher.is_crowded(brought) else None
 
+    def is_crowded(self, board: Board) -> bool:
+        """Whether whoever has a vote for the board should wait before it is cast."""
+        batcher = self._batchers.get(board.shard)
+        return batcher is not None and batcher.is_crowded(0)
+
     def cast(
         self,
         agent: Agent,

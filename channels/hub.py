@@ -63,6 +63,7 @@ class Hub:
         self._listening = False
         self._wake = asyncio.Event()
         self._reading = asyncio.Lock()
+        self._failed_at = float("-inf")
 
     @property
     def rooms(self) -> int:
@@ -146,6 +147,8 @@ class Hub:
         subscription = Subscription(room, member, number)
         room.add(subscription)
         self._empty.pop(query, None)
+        if room in self._dirty:  # which may have been passed over because nobody in it could take anything
+            self._wake.set()
         if not self._current(room):  # the board changed while it was read for a room that was empty
             self._mark(room)
         return subscription, room.resume(member.codec, name, number, epoch, version)
@@ -194,8 +197,14 @@ class Hub:
         if room.not_before > joined and not room.empty:
             await asyncio.sleep(room.not_before - joined)
         async with self._reading:
+            if self._failed_at >= joined:  # whoever asked before us waited in vain, after we had come
+                raise self._unavailable("boards can't be read now")
             if room.read_at < joined:
-                await self._show([room])
+                try:
+                    await self._show([room])
+                except self._unavailable:
+                    self._failed_at = self._clock()
+                    raise
 
     def unblocked(self) -> None:
         """Somebody takes frames again: rooms that waited for that are due."""

@@ -32,12 +32,13 @@ class Session:
     second's worth refused on top of that is flooding.
     """
 
-    __slots__ = ("_allowance", "_as_of", "_numbers", "_rate", "_rows", "_views", "greeted", "may_vote")
+    __slots__ = ("_allowance", "_as_of", "_held", "_numbers", "_rate", "_rows", "_views", "greeted", "may_vote")
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
         self._allowance = rate
         self._as_of = now
+        self._held = 0.0
         self._numbers = 0
         self.greeted = False
         self.may_vote = False
@@ -89,10 +90,16 @@ class Session:
         self._numbers += 1
         return self._numbers
 
+    def held(self, seconds: float) -> None:
+        """Notes that nothing was read for so long: what was sent meanwhile comes at once, and is no flood."""
+        self._held += seconds * self._rate
+
     def _pace(self, now: float) -> None:
         allowance = self._allowance + (now - self._as_of) * self._rate
         self._as_of = now
-        self._allowance = (min(self._rate, allowance)) - 1
+        if allowance <= self._rate:
+            self._held = 0.0
+        self._allowance = min(self._rate + self._held, allowance) - 1
         if self._allowance < 0:
             if self._allowance < -self._rate:
                 raise Expelled(FLOODING, "far more messages than a connection may send")

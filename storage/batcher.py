@@ -108,12 +108,14 @@ class Batcher:
         # When the first vote of each batch to come arrived: only full batches leave others behind.
         self._arrivals: deque[float] = deque()
         self._outside: deque[asyncio.Future[None]] = deque()
+        self._coming = 0  # of those, let in and not here yet
         self._in_flight: deque[Batch] = deque()
         self._numbers = 0
         self._known: Known | None = None
         self._away_since: float | None = None
         self._said = ""
         self._doubtful = False
+        self._ending = False
         self._unconfirmed = False
         self._wanted = asyncio.Event()
         self._awaited = asyncio.Event()
@@ -147,7 +149,11 @@ class Batcher:
             await turn
         finally:
             # Once it is seen what was brought: maybe nothing, and then others may come in.
-            loop.call_soon(self._let_in)
+            loop.call_soon(self._let_in if turn.cancelled() else self._came)
+
+    def _came(self) -> None:
+        self._coming -= 1
+        self._let_in()
 
     def submit(self, vote: Vote, reply: Reply) -> None:
         """Queues a vote. `reply` is called exactly once, perhaps before this returns; it must not raise."""
@@ -176,6 +182,13 @@ class Batcher:
         while self.waiting:
             self._idle.clear()
             await self._idle.wait()
+
+    def give_up(self) -> None:
+        """Answers every vote, and refuses all that still come."""
+        self._ending = True
+        for batch in self._in_flight:
+            batch.void()
+        self._refuse_waiting()
 
     async def run(self) -> None:
         """Applies what is submitted, over any number of losses of the store, until cancelled."""
@@ -266,11 +279,12 @@ class Batcher:
 
     def _let_in(self) -> None:
         """Lets in as many of those who wait outside as there is room for what they may bring."""
-        room = (CROWDED - len(self._votes)) // TURN
+        room = (CROWDED - len(self._votes)) // TURN - self._coming
         while self._outside and room > 0:
             turn = self._outside.popleft()
             if not turn.done():
                 turn.set_result(None)
+                self._coming += 1
                 room -= 1
 
     def _packed(self, batch: Batch) -> bytes:
@@ -294,7 +308,11 @@ class Batcher:
             batch.void()
         elif batch.votes:
             for answer, outcome in zip(batch.replies, outcomes, strict=True):
-                answer(outcome)
+                try:
+                    answer(outcome)
+                except Exception:
+                    # One that fails must not keep the answers of all others back.
+                    log.exception("an answer could not be given")
             self._on_batch(outcomes, time.monotonic() - batch.oldest)
         elif outcomes:
             log.warning("votes whose fate was unknown were counted", votes=len(outcomes))
@@ -359,6 +377,8 @@ class Batcher:
             log.warning("live store is away", error=self._said)
 
     def _refusing(self) -> bool:
+        if self._ending:
+            return True
         return self._away_since is not None and time.monotonic() - self._away_since > REFUSE_AFTER
 
     def _expire(self) -> None:

@@ -6,9 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import structlog
+
 from storage import scripts
 from storage.calendar import periods_at
 from storage.types import Known, Outcome, Status, Vote
+
+log = structlog.get_logger(__name__)
 
 Reply = Callable[[Outcome], None]
 
@@ -102,4 +106,7 @@ def outcomes_of(reply: scripts.ApplyReply) -> list[Outcome]:
 def answer_all(replies: Sequence[Reply], status: Status) -> None:
     """Gives everybody the same outcome."""
     for answer in replies:
-        answer(Outcome(status))
+        try:
+            answer(Outcome(status))
+        except Exception:
+            log.exception("an answer could not be given")

@@ -24,7 +24,7 @@ SAMPLE: Final = 500
 _PAGE: Final = 2000
 _TRIES: Final = 20
 _EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_TRENDING_TOLERANCE: Final = 1  # hundredths: sums of doubles depend on their order, and faded votes are dropped
+_TRENDING_TOLERANCE: Final = 1  # hundredths: shown scores are rounded, and faded votes are dropped
 
 
 class BoardReport(msgspec.Struct, frozen=True):
@@ -164,7 +164,7 @@ def _live_differences(counted: Sequence[Any], shown: _Live) -> list[str]:
             if live is None:
                 continue
             if window == "trending":
-                agrees = abs(live.points - row["trending"]) <= _TRENDING_TOLERANCE
+                agrees = abs(live.points - row["trending"]) <= _TRENDING_TOLERANCE + row["dropped"]
                 expected = (row["up"], row["down"], round(row["trending"]))
             else:
                 expected = (row["up"], row["down"], row[_COLUMNS[window]])

@@ -23,6 +23,7 @@ from channels.wire import Label, entry_of
 from storage.calendar import moment
 from storage.types import AroundView, Board, TopView, Window
 
+_LONGEST_TAG: Final = 200  # of a client whose requests take the short way: it is kept
 _ENTRY: Final = {
     "rank": 1,
     "item_id": "suno_123",
@@ -146,7 +147,8 @@ async def _ranking(request: Request, board: Board, window: Window, top: TopView,
         page = Page((view.epoch, view.version), body)
         pages.put((board.number, window, top), page)
         reply = _shown(page, has)
-    offer(request, partial(_read_at_once, services, pages, board, window, top, has), as_of)
+    if has is None or len(has) <= _LONGEST_TAG:
+        offer(request, partial(_read_at_once, services, pages, board, window, top, has), as_of)
     return to_asgi(reply)
 
 

@@ -101,6 +101,8 @@ async def cast_vote(request: Request) -> ASGIResponse:
     caller = await agent_of(request)
     vote = await read_body(request, _decode_vote)
     board = await _board(services, caller, vote)
+    if waiting := services.voting.wait_for_room(board, 0):
+        await waiting
     outcome = await _outcome(partial(_cast, services, caller.agent, board, vote))
     services.metrics.acked("http", time.perf_counter() - started)
     offer(request, partial(_cast_at_once, services, caller), as_of)
@@ -115,7 +117,7 @@ def _cast_at_once(services: Services, caller: Caller, body: bytes, respond: Resp
         vote = _decode_vote(body)
         _check_own(caller, vote)
         board = services.registry.known_board(caller.tenant, vote.board_slug)
-        if board is None:
+        if board is None or services.voting.is_crowded(board):
             return False
         _cast(services, agent, board, vote, partial(_respond, services, agent, board, vote.item_id, started, respond))
     except (*MALFORMED, PlauditError):
@@ -217,6 +219,8 @@ class _Batch:
                 continue
             try:
                 _cast(self._services, self._agent, *vote, partial(self._settle, place, *vote))
+                if waiting := self._services.voting.wait_for_room(vote[0], place + 1):
+                    await waiting
             except PlauditError as error:
                 self._put(place, _failed(error))
         if self._missing:

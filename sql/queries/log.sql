@@ -88,11 +88,13 @@ where b.board_id = s.board_id and b.item_id = s.item_id;
 -- name: recount(boards, days, weeks, months, shown, shard, seq, since)
 -- Every item of a shard's boards: its counts as they are kept, and recomputed from its events from a moment on, up
 -- to a seq. trending: each event decayed, from its minute, by a half-life of six hours to
--- the minute that its board is shown as of.
+-- the minute that its board is shown as of. dropped: at most so much of it can the live store have dropped, which
+-- forgets an item that comes to be shown as 0, and with it up to half a hundredth: an event may do that where others
+-- took points away.
 select bi.board_id, i.id, i.item_type, i.item_id, i.title, i.artist, bi.up_votes, bi.down_votes, bi.points,
        coalesce(e.up, 0) as up, coalesce(e.down, 0) as down, coalesce(e.moved, 0) as moved,
        coalesce(e.day, 0) as day, coalesce(e.week, 0) as week, coalesce(e.month, 0) as month,
-       coalesce(e.trending, 0) as trending
+       coalesce(e.trending, 0) as trending, coalesce(e.dropped, 0) as dropped
 from board_items bi
 join items i on i.id = bi.item_id
 join unnest(:boards::int[], :days::timestamptz[], :weeks::timestamptz[], :months::timestamptz[],
@@ -106,7 +108,10 @@ left join (
            coalesce(sum(points) filter (where at >= week), 0)::bigint as week,
            coalesce(sum(points) filter (where at >= month), 0)::bigint as month,
            sum(points * power(2.0::double precision,
-               greatest(extract(epoch from date_trunc('minute', at) - shown)::double precision / 21600.0, -1000))) as trending
+               greatest(extract(epoch from date_trunc('minute', at) - shown)::double precision / 21600.0, -1000))) as trending,
+           case when bool_or(points < 0) then 0.5 * sum(power(2.0::double precision,
+               greatest(extract(epoch from date_trunc('minute', at) - shown)::double precision / 21600.0, -1000)))
+           end as dropped
     from vote_events
     join unnest(:boards::int[], :days::timestamptz[], :weeks::timestamptz[], :months::timestamptz[],
                 :shown::timestamptz[]) as p (board, day, week, month, shown) on p.board = board_id

@@ -231,3 +231,54 @@ def test_only_so_many_heads_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         lanes.learn(head, 0, {"plaudit.plan": (plan, 0), "headers": []})
     assert [head for head in (b"a", b"b", b"c") if lanes.find(head)] == [b"b", b"c"]
     assert lanes.find(b"x" * (express.LONGEST + 1)) is None
+
+
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: plaudit\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+)
+
+
+async def test_what_comes_behind_a_vote_harms_nobody_else(stage: Stage, ways: Ways) -> None:
+    request = post(await stage.key("attacker"), vote())
+    async with taught(stage, ways, request), stage.agent() as other:
+        for n in range(10):
+            async with wire(stage) as client:
+                client.send(request)
+                await asyncio.sleep(0)
+                client.send(UPGRADE + b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n")
+                answer = await other.vote("s2")
+                assert answer.get("status") == ("unchanged" if n else "applied")
+                assert (await client.answer())[0] in {200, 400}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n",
+        b"Origin: http://plaudit\r\nHost: other\r\n",
+        b"X-Long: " + b"x" * 10_000 + b"\r\n",
+        b"X-More: 1\r\n" * 200,
+        b"Content-Length: 5\r\n",
+    ],
+)
+async def test_a_handshake_that_can_not_be_is_answered_and_over(stage: Stage, more: bytes) -> None:
+    async with wire(stage) as client:
+        client.send(UPGRADE + more + b"\r\n")
+        assert (await client.answer())[0] == 400
+        assert await client.ended()
+    assert stage.services.gateway.viewers == 0
+
+
+async def test_empty_lines_before_a_request_teach_nothing(stage: Stage) -> None:
+    length = 300
+    attack = get("/api/v1/boards/songs?limit=2", f"Content-Length: {length:03}")
+    attack += b" " * (length - len(attack))
+    other = get("/api/v1/me", "X-Fill: ")
+    other = other[:-4] + b"x" * (length - len(other)) + b"\r\n\r\n"
+    assert len(other) == len(attack)
+    for request, status in ((attack, 200), (other, 401)):
+        for _ in range(2):
+            async with wire(stage) as client:
+                client.send(b"\r\n\r\n" + request)
+                assert (await client.answer())[0] == status

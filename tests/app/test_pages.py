@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.pages import Page, Pages, etag, matches
+from app.pages import OVERHEAD, Page, Pages, etag, matches
 
 STATE = ("e1", 5)
 
@@ -17,7 +17,7 @@ def test_a_page_holds_while_its_board_does() -> None:
 
 
 def test_the_longest_unused_go_first() -> None:
-    pages = Pages(limit=10)
+    pages = Pages(limit=10 + 3 * OVERHEAD)
     for key in "abc":
         pages.put(key, Page(STATE, b"123"))
     assert pages.get("a", STATE) == Page(STATE, b"123")
@@ -26,7 +26,7 @@ def test_the_longest_unused_go_first() -> None:
     for _ in range(5):
         pages.put("d", Page(STATE, b"1234"))
     assert [key for key in "acd" if pages.get(key, STATE)] == ["a", "c", "d"]
-    pages.put("e", Page(STATE, b"x" * 11))
+    pages.put("e", Page(STATE, b"x" * (11 + 3 * OVERHEAD)))
     assert not any(pages.get(key, STATE) for key in "acde")
 
 

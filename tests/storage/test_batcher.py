@@ -294,6 +294,27 @@ async def test_while_somebody_waits_others_bring_votes_by_turns(shard: Shard) ->
         await waiting
 
 
+async def test_no_more_are_let_in_than_there_is_room_for(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batcher_module, "CROWDED", 96)
+    monkeypatch.setattr(batcher_module, "BATCH_LIMIT", 50)
+    most = 0
+
+    async def come(one: Voter, who: int, votes: int) -> None:
+        nonlocal most
+        await one.batcher.room()
+        answers = [one.submit(Vote(CHANGING, who, "item-1", n)) for n in range(votes)]
+        most = max(most, len(one.batcher._votes))
+        await asyncio.gather(*answers)
+
+    async with voter(shard.live.pipe(SHARD)) as one:
+        # Some have nothing to bring once they are in.
+        coming = [asyncio.create_task(come(one, who, 0 if who % 2 else batcher_module.TURN)) for who in range(400)]
+        await until(lambda: len(one.batcher._outside) == 400)
+        await one.cast(Vote(FINAL, 1, "item-1", 1))
+        await asyncio.gather(*coming)
+    assert 0 < most <= 96
+
+
 async def test_nobody_waits_outside_while_votes_are_refused(
     shard: Shard, proxy: Proxy, far: LiveStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
