@@ -16,13 +16,15 @@ const WINDOWS = ["all", "day", "week", "month", "trending"];
 const MOST = 1000;
 const TOP = { page: 50, wall: 10 };
 
+const narrow = matchMedia("(max-width: 67.99rem)"); // as in style.css
+
 const find = (id) => document.getElementById(id);
 const choice = new URLSearchParams(location.search);
 const board = decodeURIComponent(location.pathname.split("/").findLast(Boolean));
 const wall = choice.has("wall");
 const api = new Api(choice.get("tenant"));
 
-let top = Math.min(MOST, Math.max(1, Number(choice.get("top")) || TOP[wall ? "wall" : "page"]));
+let top = Math.min(MOST, Math.max(1, Math.trunc(Number(choice.get("top"))) || TOP[wall ? "wall" : "page"]));
 let shownWindow = WINDOWS.includes(choice.get("window")) ? choice.get("window") : "all";
 let rules = { slug: board, title: board, item_type: "song", windows: WINDOWS, ballot: { kind: "updown", min: -1, max: 1 } };
 let latest = null; // when the last view came
@@ -106,25 +108,45 @@ function changeWindow(name) {
 
 function select(chosen, from = document.activeElement) {
   if (!item.contains(from)) opener = from;
-  remember("item", chosen);
+  // A page of its own where it covers all else: Back then leads to the ranking, not away from the board.
+  remember("item", chosen, item.hidden && from !== null);
   document.body.classList.add("detailed");
   item.open(chosen, shownWindow, rules);
+  cover();
   if (from) item.enter();
 }
 
 function deselect() {
+  if (history.state?.opened) history.back();
+  else close();
+}
+
+function close() {
   remember("item", null);
   document.body.classList.remove("detailed");
   item.close();
-  opener?.focus();
+  cover();
+  (opener?.isConnected ? opener : find("ranking")).focus();
+  opener = null;
+}
+
+/** What lies under the details on a narrow screen can't be reached with the keyboard either. */
+function cover() {
+  const covered = narrow.matches && !item.hidden;
+  for (const part of document.querySelectorAll("header, .controls, .skip, #ranking, .bump")) part.inert = covered;
 }
 
 /** Keeps the address as that of what is shown, so that it can be sent to others. */
-function remember(name, value) {
+function remember(name, value, anew = false) {
   if (value === null) choice.delete(name);
   else choice.set(name, value);
   const query = choice.toString().replace(/wall=(?=&|$)/, "wall");
-  history.replaceState(null, "", `${location.pathname}${query && `?${query}`}`);
+  const url = `${location.pathname}${query && `?${query}`}`;
+  if (anew) {
+    // Coming back to an address with a fragment, a browser moves the focus there.
+    history.replaceState(history.state, "", location.pathname + location.search);
+    history.pushState({ opened: true }, "", url);
+  } else history.replaceState(history.state, "", url);
 }
 
 function furnish() {
@@ -147,6 +169,7 @@ async function learnRules() {
 }
 
 document.body.classList.toggle("wall", wall);
+document.body.style.setProperty("--places", top);
 find("home").href = api.url("./");
 if (wall) {
   const src = api.url(`boards/${part(board)}/qr.svg`);
@@ -156,6 +179,11 @@ if (wall) {
 furnish();
 item.start({ api, connection, board, onSelect: (entry) => select(entry.item), onClose: deselect });
 bump.start(api, board, shownWindow);
+narrow.addEventListener("change", cover);
+addEventListener("popstate", () => item.hidden || close());
+addEventListener("keydown", ({ key, defaultPrevented }) => {
+  if (key === "Escape" && !defaultPrevented && !item.hidden && !find("enter").open) deselect();
+});
 find("span").addEventListener("change", ({ target }) => (bump.span = target.value));
 find("more").addEventListener("click", () => {
   top = MOST;

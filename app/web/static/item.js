@@ -58,7 +58,6 @@ export class PlauditItem extends HTMLElement {
     this.#parts.close.addEventListener("click", onClose);
     this.#parts.more.addEventListener("click", () => this.#comments(this.#older));
     this.addEventListener("change", ({ target }) => this.#choose(target.value));
-    this.addEventListener("keydown", ({ key }) => key === "Escape" && onClose());
   }
 
   /** Opens the panel for an item in a window of a board with these rules. */

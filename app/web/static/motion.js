@@ -17,6 +17,8 @@ export function moves() {
  */
 export function glide(element, way) {
   element.animate([{ transform: `translateY(${way}px)` }, { transform: "translateY(0)" }], GLIDE);
+  // Who rises passes over those that fall.
+  if (way > 0) element.animate({ zIndex: [1, 1] }, GLIDE.duration);
 }
 
 /** Lights an element up briefly: green for better, red for worse. */

@@ -96,6 +96,26 @@ async def test_everything_can_be_reached_by_keys(page: Page, scene: Lively) -> N
     await expect(first).to_be_focused()
 
 
+async def test_details_on_a_phone_cover_the_ranking_until_back(page: Page, scene: Lively) -> None:
+    await page.set_viewport_size({"width": 320, "height": 640})
+    await live(page, f"{scene.url}/boards/songs?top=3")
+    first = page.locator("#table tbody button.title").first
+    await first.click()
+    await expect(page.locator("#item h2").first).to_be_focused()
+    # What is covered can't be reached by keys, and can when it is seen again.
+    await expect(page.locator("#ranking")).to_have_js_property("inert", value=True)
+    await page.go_back()
+    await expect(page.locator("#item")).to_be_hidden()
+    await expect(page).to_have_url(f"{scene.url}/boards/songs?top=3")
+    await expect(page.locator("#ranking")).to_have_js_property("inert", value=False)
+    await expect(first).to_be_focused()
+    # Closed by its button, it leaves no page behind that Back would have to pass.
+    await first.click()
+    await page.get_by_role("button", name="Close the details").click()
+    await expect(page.locator("#item")).to_be_hidden()
+    await expect(page).to_have_url(f"{scene.url}/boards/songs?top=3")
+
+
 async def test_the_ranking_is_a_table_to_those_who_listen(page: Page, scene: Lively) -> None:
     await live(page, f"{scene.url}/boards/songs?top=2")
     leader = (await scene.entries("limit=1"))[0]

@@ -1,6 +1,6 @@
 """Voting by a person: every kind of ballot, shown at once, then confirmed or undone with the reason."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.async_api import Locator, Page, expect
@@ -60,6 +60,26 @@ async def test_a_vote_is_shown_at_once_then_confirmed_or_undone(page: Page, scen
     await expect(up).to_have_count(0)
     assert await page.evaluate("sessionStorage.length") == 0
     await expect(page.locator("body")).to_have_attribute("data-state", "live")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_a_pressed_button_can_be_told_from_its_ground(
+    page: Page, scene: Lively, scheme: Literal["light", "dark"]
+) -> None:
+    await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    (key,) = await scene.agents(1, f"seer-{scheme}")
+    await live(page, f"{scene.url}/boards/songs")
+    await sign_in(page, key)
+    for place, way in ((1, "up"), (2, "down")):
+        item = await page.locator(f"#table tbody tr:nth-child({place})").get_attribute("data-item")
+        row = page.locator(f"#table tr[data-item='{item}']")
+        await row.locator(f".cast.{way}").click()
+        await expect(row.locator(f".cast.{way}")).to_have_attribute("aria-pressed", "true")
+        await expect(row).not_to_have_class("pending")
+        ink, ground = await row.locator(f".cast.{way}").evaluate(
+            "(button) => [getComputedStyle(button).color, getComputedStyle(button).backgroundColor]"
+        )
+        assert ink != ground
 
 
 async def test_a_key_that_is_unknown_is_refused_and_forgotten(page: Page, scene: Lively) -> None:
