@@ -24,7 +24,7 @@ _REFUSALS: Final[dict[Status, ErrorCode]] = {
     Status.UNKNOWN: "internal",
 }
 _WORDS: Final[dict[ErrorCode, str]] = {
-    "already_voted": "This agent's ballot on the item stands and is final",
+    "already_voted": "You have voted on this already: take that vote back first",
     "overloaded": "The vote could not be taken now; send it again",
     "internal": "Whether the vote was counted is not known yet; send the same vote again",
 }
