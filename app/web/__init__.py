@@ -76,6 +76,15 @@ def boards_page(request: Request[Any, Any, Any]) -> Response[bytes]:
     return _answer(request, "")
 
 
+@route("/boards", http_method=_METHODS, include_in_schema=False, sync_to_thread=False)
+def no_board(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """A board's address without the board, which leads to them all."""
+    # Relative, for a proxy may have put all of this under a path of its own. Only the raw path has its last slash.
+    way = "../" if request.scope["raw_path"].partition(b"?")[0].endswith(b"/") else "./"
+    query = f"?{request.url.query}" if request.url.query else ""
+    return Response(b"", status_code=307, headers={"location": f"{way}{query}"})
+
+
 @route("/boards/{board:str}", http_method=_METHODS, include_in_schema=False, sync_to_thread=False)
 def board_page(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The live ranking of a board. Which one, and whether there is one, its script finds out."""
@@ -96,4 +105,4 @@ def static(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[byt
 
 def handlers() -> list[HTTPRouteHandler]:
     """What serves the pages, for the application to mount."""
-    return [boards_page, board_page, widget, static, images.badge, images.code]
+    return [boards_page, no_board, board_page, widget, static, images.badge, images.code]

@@ -9,7 +9,7 @@ import { Pulse } from "./pulse.js";
 import { make } from "./row.js";
 import { Search } from "./search.js";
 import { RankingTable } from "./table.js";
-import { windowTabs } from "./tabs.js";
+import { NAMES, windowTabs } from "./tabs.js";
 import { Voting } from "./voting.js";
 
 const WINDOWS = ["all", "day", "week", "month", "trending"];
@@ -20,7 +20,7 @@ const narrow = matchMedia("(max-width: 67.99rem)"); // as in style.css
 
 const find = (id) => document.getElementById(id);
 const choice = new URLSearchParams(location.search);
-const board = decodeURIComponent(location.pathname.split("/").findLast(Boolean));
+const board = decoded(location.pathname.split("/").findLast(Boolean));
 const wall = choice.has("wall");
 const api = new Api(choice.get("tenant"));
 
@@ -62,6 +62,15 @@ const item = find("item");
 const search = new Search({ input: find("search"), list: find("found"), api, board, kind: "song", onChoose: select });
 
 const feed = connection.watch({ board, window: shownWindow, top }, { onView: show, onStatus: tell });
+
+/** A part of an address as text. One that is no text stays as it is, for the server to refuse. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
 
 function show(view) {
   latest = new Date();
@@ -150,8 +159,10 @@ function remember(name, value, anew = false) {
 }
 
 function furnish() {
-  document.title = `${rules.title} · Plaudit`;
-  find("board").textContent = rules.title;
+  // A wall has no tabs to tell it.
+  const title = wall && shownWindow !== "all" ? `${rules.title} · ${NAMES[shownWindow]}` : rules.title;
+  document.title = `${title} · Plaudit`;
+  find("board").textContent = title;
   search.kind = rules.item_type;
   table.oneSided = oneSided(rules);
   voting.rules(rules, shownWindow);

@@ -4,6 +4,8 @@ const SUBPROTOCOL = "plaudit.v1.json";
 const HOPELESS = new Set([4400, 4401]); // close codes after which coming back is vain
 const BAD_TOKEN = 4401;
 const PATIENCE = 10_000; // ms for the first answers of a connection, and for silence: no board looks live for longer
+const ANSWER = 4_000; // ms of these for the answer to a probe
+const SILENCE = PATIENCE - ANSWER; // ms before one asks
 const BACKOFF = { base: 250, cap: 20_000 }; // ms
 
 /**
@@ -21,7 +23,7 @@ export class Link {
   #hello = 0;
   #attempt = 0;
   #retryAfter = 0; // ms that the server asked us to stay away
-  #heartbeat = PATIENCE;
+  #heartbeat = SILENCE;
   #timer = 0; // the next thing to do if nothing is heard until then
   #ended = new AbortController();
 
@@ -45,7 +47,7 @@ export class Link {
     socket.onclose = ours((event) => this.#closed(event));
     this.#socket = socket;
     this.#retryAfter = 0;
-    this.#heartbeat = PATIENCE;
+    this.#heartbeat = SILENCE;
     this.#after(PATIENCE, () => this.lose());
   }
 
@@ -102,7 +104,7 @@ export class Link {
 
   #take(message) {
     if (message.type === "welcome") {
-      this.#heartbeat = Math.min(message.heartbeat * 1000, PATIENCE);
+      this.#heartbeat = Math.min(message.heartbeat * 1000, SILENCE);
       this.#on.onOpen(message);
     } else if (message.type === "bye") {
       this.#retryAfter = message.retry_after_ms ?? 0;
@@ -133,7 +135,7 @@ export class Link {
   /** After silence: a connection that was cut without a word looks just like one on which nothing happens. */
   #probe() {
     this.send("ping");
-    this.#after(this.#heartbeat, () => this.lose());
+    this.#after(Math.min(this.#heartbeat, ANSWER), () => this.lose());
   }
 
   #refuse(detail) {

@@ -2,7 +2,7 @@
 
 import { make } from "./row.js";
 
-const NAMES = { all: "All time", day: "Today", week: "This week", month: "This month", trending: "Trending" };
+export const NAMES = { all: "All time", day: "Today", week: "This week", month: "This month", trending: "Trending" };
 
 /** Fills a tab list; `onChange(window)` is called when another one is chosen. Answers what chooses one from outside. */
 export function windowTabs(list, panel, windows, chosen, onChange) {

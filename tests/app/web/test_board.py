@@ -41,6 +41,14 @@ async def test_the_boards_are_listed_with_their_leaders(page: Page, scene: Livel
     await expect(page).to_have_url(f"{scene.url}/")
 
 
+async def test_an_address_without_a_board_is_answered_too(page: Page, scene: Lively) -> None:
+    for path in ("/boards", "/boards/"):
+        await page.goto(f"{scene.url}{path}")
+        await expect(page).to_have_url(f"{scene.url}/")
+    await page.goto(f"{scene.url}/boards/%zz")
+    await expect(page.locator("#status")).to_have_text("There is no board '%zz'.")
+
+
 async def test_windows_are_tabs_for_keys_too(page: Page, scene: Lively) -> None:
     await live(page, f"{scene.url}/boards/songs")
     await page.get_by_role("tab", name="All time").focus()
@@ -113,7 +121,11 @@ async def test_comments_come_newest_first_and_page_by_page(page: Page, scene: Li
 async def test_two_pages_and_the_wall_agree(page: Page, browser: Browser, scene: Lively) -> None:
     await live(page, f"{scene.url}/boards/songs?top=10")
     wall, other = await browser.new_page(), await browser.new_page()
+    await live(wall, f"{scene.url}/boards/songs?wall&window=day")
+    await expect(wall.locator("h1")).to_have_text("Songs · Today")
+    await expect(wall).to_have_title("Songs · Today · Plaudit")
     await live(wall, f"{scene.url}/boards/songs?wall")
+    await expect(wall.locator("h1")).to_have_text("Songs")
     await live(other, f"{scene.url}/boards/songs")
     (key,) = await scene.agents(1, "one-more")
     items = [entry["item_id"] for entry in await scene.entries("limit=8")]

@@ -189,6 +189,31 @@ async def test_silence_is_probed_and_then_counts_as_loss(page: Page) -> None:
         await page.close()
 
 
+async def test_no_board_looks_live_for_more_than_ten_seconds_of_silence(page: Page) -> None:
+    asked = asyncio.Event()
+
+    async def silent(peer: Peer) -> None:
+        await start(peer, view(1, a=3))
+        await peer.receive(Ping)
+        asked.set()
+        await peer.until_gone()
+
+    async def alive(peer: Peer) -> None:
+        await start(peer, view(2, a=4))
+        await peer.until_gone()
+
+    async with serving(silent, alive) as url:
+        await page.clock.install()
+        await page.goto(f"{url}/boards/songs")
+        await see(page, a="3")
+        await see_state(page, "live")
+        await page.clock.fast_forward(6_000)
+        await asked.wait()
+        await page.clock.fast_forward(4_000)
+        await see(page, a="4")
+        await page.close()
+
+
 async def test_a_refusal_is_told_and_not_repeated(page: Page) -> None:
     async def unknown(peer: Peer) -> None:
         await peer.greet()

@@ -65,6 +65,14 @@ def test_head_answers_like_get(client: TestClient[Litestar]) -> None:
     assert client.head("/").headers["etag"] == client.get("/").headers["etag"]
 
 
+@pytest.mark.parametrize("path", ["/boards", "/boards/", "/boards?tenant=a%26b", "/boards/?tenant=a%26b"])
+def test_no_board_at_all_leads_to_the_boards(client: TestClient[Litestar], path: str) -> None:
+    answer = client.get(path, follow_redirects=False)
+    assert answer.status_code == 307
+    assert urljoin(path, answer.headers["location"]) == path.replace("/boards/", "/").replace("/boards", "/")
+    assert client.get(path).content == client.get("/").content
+
+
 def test_the_widget_imports_from_where_it_came(client: TestClient[Litestar]) -> None:
     answer = client.get("/embed.js")
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
