@@ -25,6 +25,10 @@ class SettingsError(Exception):
     """A setting is wrong. The message is one sentence for whoever set it, and holds no secret."""
 
 
+class FlagError(SettingsError):
+    """It was a flag that gave the wrong one."""
+
+
 class Kind(msgspec.Struct, frozen=True):
     """How the text of a setting becomes its value.
 
@@ -51,13 +55,14 @@ class Setting(msgspec.Struct, frozen=True):
     def read(self, text: str, origin: str) -> object:
         """The value that `text` stands for.
 
-        Raises SettingsError naming `origin`, the variable or flag that the text came from.
+        Raises SettingsError naming `origin`, the variable or flag that the text came from, FlagError for a flag.
         """
         try:
             return self.kind.read(text)
         except ValueError:
             given = "" if self.secret else f", not {text!r}"
-            raise SettingsError(f"{origin} must be {self.kind.allowed}{given}.") from None
+            failure = FlagError if origin == self.flag else SettingsError
+            raise failure(f"{origin} must be {self.kind.allowed}{given}.") from None
 
 
 def _number(number: type[int | float], low: float, high: float, unit: str = "") -> Kind:

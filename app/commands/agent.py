@@ -11,7 +11,7 @@ import msgspec
 from app.commands.common import load_settings, opened, run
 from app.shapes.common import Name
 from storage.directory import Directory, IssuedKey
-from storage.errors import NotFound
+from storage.errors import Exists, NotFound
 from storage.types import Tenant, Tier
 
 T = TypeVar("T")
@@ -40,7 +40,10 @@ def add(agent_id: str, tier: Tier, tenant: str | None) -> None:
     """Add an agent and print its API key, which is shown this once."""
 
     async def work(directory: Directory, of: Tenant) -> IssuedKey:
-        return (await directory.add_agents(of, [(agent_id, tier)]))[0]
+        try:
+            return (await directory.add_agents(of, [(agent_id, tier)]))[0]
+        except Exists:
+            raise Exists(f"There is an agent {agent_id!r} already.") from None
 
     click.echo(_with_tenant(tenant, work).secret)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Final, get_args
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, get_args
 
 import click
 import msgspec
@@ -16,6 +17,8 @@ from app.terminal import entry_of, plain, ranking_table, score_text
 from channels.http import PlauditHTTP
 from channels.protocol import Choice, Window
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON, for pipes.")
 _PIPE_WIDTH: Final = 160
 _WORDS: Final[dict[str, Choice]] = {"up": "up", "down": "down"}
@@ -23,6 +26,17 @@ _WORDS: Final[dict[str, Choice]] = {"up": "up", "down": "down"}
 window_option = click.option(
     "--window", type=click.Choice(get_args(Window)), default="all", show_default=True, help="Which votes count."
 )
+
+
+def places_option(name: str, default: int) -> Callable[[F], F]:
+    """How many places, under either name: nobody has to remember which command has which."""
+    return click.option(
+        *("--top", "--limit", name),
+        type=click.IntRange(1, 1000),
+        default=default,
+        show_default=True,
+        help="How many places.",
+    )
 
 
 @click.command
@@ -51,7 +65,7 @@ def boards(url: str | None, key: str | None, tenant: str | None, as_json: bool) 
 @click.command
 @click.argument("board")
 @window_option
-@click.option("--limit", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many places.")
+@places_option("limit", default=10)
 @url_option
 @viewer_option
 @tenant_option

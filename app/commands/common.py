@@ -13,7 +13,7 @@ import uvloop
 
 from app.logs import configure
 from app.serve import stop_signals
-from app.settings import Settings, SettingsError
+from app.settings import FlagError, Settings, SettingsError
 from app.stores import open_stores
 from storage.archive import Archive
 from storage.clock import CLOCK_LEEWAY
@@ -24,9 +24,14 @@ T = TypeVar("T")
 
 
 def load_settings(**flags: str | None) -> Settings:
-    """The settings of the environment and of flags; logging follows them. Raises ClickException."""
+    """The settings of the environment and of flags; logging follows them.
+
+    Raises ClickException for a wrong variable, UsageError for a wrong flag.
+    """
     try:
         settings = Settings.from_env(os.environ, **flags)
+    except FlagError as error:
+        raise click.UsageError(str(error)) from None
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
     configure(settings)

@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
-from app.commands.board import window_option
+from app.commands.board import places_option, window_option
 from app.commands.common import run, until_stopped
 from app.commands.reaching import one_sentence, reach, tenant_option, url_option, viewer_option
 from app.screen import Screen
@@ -26,7 +26,7 @@ _FRAMES = 10  # a second
 @click.command
 @click.argument("board")
 @window_option
-@click.option("--top", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many places.")
+@places_option("top", default=20)
 @url_option
 @viewer_option
 @tenant_option

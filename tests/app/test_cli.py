@@ -79,7 +79,11 @@ def test_wrong_settings(environment: dict[str, str], words: list[str]) -> None:
 
 
 def test_a_wrong_flag_is_named_as_it_was_given() -> None:
-    one_sentence(invoke("serve", "--tick-rate", "nan"), "--tick-rate", "'nan'")
+    for flag, text in (("--tick-rate", "nan"), ("--port", "abc")):
+        result = invoke("serve", flag, text)
+        assert result.exit_code == 2
+        assert result.stderr.splitlines()[-1].startswith(f"Error: {flag} must be ")
+        assert result.stderr.endswith(f"not {text!r}.\n")
 
 
 async def test_stores_that_do_not_answer(plaudit: Plaudit, unused_tcp_port: int) -> None:
@@ -134,7 +138,7 @@ async def test_agents(plaudit: Plaudit, database_url: str) -> None:
         succeeded(await plaudit("agent", "revoke", "owl", number))
         assert (await owner(second.stdout), await owner(first)) == (None, ("default", "pro"))
     one_sentence(await plaudit("agent", "revoke", "owl", number), "owl")
-    one_sentence(await plaudit("agent", "add", "owl"), "owl")
+    one_sentence(await plaudit("agent", "add", "owl"), "There is an agent 'owl' already.")
     one_sentence(await plaudit("agent", "key", "lark"), "lark")
     one_sentence(await plaudit("agent", "add", "owl", "--tenant", "nobody"), "nobody")
     for agent_id in ("", "x" * 256, "a\nb"):

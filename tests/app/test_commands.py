@@ -77,6 +77,7 @@ async def test_a_vote_from_a_terminal(here: Here) -> None:
     told = await here.run("vote", "songs", song, "up", "--comment", "that bridge")
     assert told == (0, f"applied: {song} on songs: place 1, score 1 (1 up, 0 down); 999 votes left today\n", "")
     told = await here.run("top", "songs", "--limit", "1")
+    assert told == await here.run("top", "songs", "--top", "1")
     assert told.out.splitlines()[1].split() == [
         "1",
         "Glass",

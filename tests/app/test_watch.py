@@ -44,7 +44,7 @@ async def vote(server: Running, key: str, choice: str | None) -> None:
 async def test_a_line_for_every_state_of_the_board(installation: Installation) -> None:
     async with asyncio.timeout(60):
         async with furnished(installation) as (server, key):
-            process = await plaudit("watch", "songs", "--top", "1", "--json", "--url", server.url)
+            process = await plaudit("watch", "songs", "--limit", "1", "--json", "--url", server.url)
             assert process.stdout is not None
             assert process.stderr is not None
             assert json.loads(await process.stdout.readline())["entries"][0]["score"] == 0
