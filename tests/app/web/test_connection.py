@@ -169,48 +169,52 @@ async def test_a_snapshot_that_does_not_hold_is_never_shown(page: Page) -> None:
         await page.close()
 
 
-async def test_silence_is_probed_and_then_counts_as_loss(page: Page) -> None:
-    async def silent(peer: Peer) -> None:
+async def pause(page: Page) -> None:
+    """Stops the page's clock, within a second of its own."""
+    await page.clock.pause_at((await page.evaluate("Date.now()")) / 1000 + 1)
+
+
+# Whatever the server's heartbeat, no board looks live for more than ten seconds of silence.
+@pytest.mark.parametrize(("heartbeat", "silence_ms", "answer_ms"), [(25, 6_000, 4_000), (3, 3_000, 3_000)])
+async def test_silence_is_probed_and_then_counts_as_loss(
+    page: Page, heartbeat: float, silence_ms: int, answer_ms: int
+) -> None:
+    first, second = view(1, a=3), view(2, a=4)
+    asked, asked_again = asyncio.Event(), asyncio.Event()
+
+    async def falls_silent(peer: Peer) -> None:
         hello = await peer.receive(Hello)
-        await peer.send(Welcome(hello.id, "s", None, None, None, 0.1, 0))
-        await peer.send(snapshot(await peer.receive(Subscribe), view(1, a=3)))
-        await peer.send(Pong((await peer.receive(Ping)).id, 0))
-        await peer.receive(Ping)
-        await peer.until_gone()
-
-    async def alive(peer: Peer) -> None:
-        await start(peer, view(2, a=4))
-        await peer.until_gone()
-
-    async with serving(silent, alive) as url:
-        await page.goto(f"{url}/boards/songs")
-        await see(page, a="4")
-        await see_state(page, "live")
-        await page.close()
-
-
-async def test_no_board_looks_live_for_more_than_ten_seconds_of_silence(page: Page) -> None:
-    asked = asyncio.Event()
-
-    async def silent(peer: Peer) -> None:
-        await start(peer, view(1, a=3))
-        await peer.receive(Ping)
+        await peer.send(Welcome(hello.id, "s", None, None, None, heartbeat, 0))
+        await peer.send(snapshot(await peer.receive(Subscribe), first))
+        ping = await peer.receive(Ping)
         asked.set()
+        await peer.send(Pong(ping.id, 0), delta(first, second))
+        await peer.receive(Ping)
+        asked_again.set()
         await peer.until_gone()
 
     async def alive(peer: Peer) -> None:
-        await start(peer, view(2, a=4))
+        await start(peer, view(3, a=5))
         await peer.until_gone()
 
-    async with serving(silent, alive) as url:
+    async with serving(falls_silent, alive) as url:
         await page.clock.install()
         await page.goto(f"{url}/boards/songs")
         await see(page, a="3")
-        await see_state(page, "live")
-        await page.clock.fast_forward(6_000)
+        await pause(page)
+        await page.clock.fast_forward(silence_ms)
         await asked.wait()
-        await page.clock.fast_forward(4_000)
+        await page.clock.resume()
         await see(page, a="4")
+        await see_state(page, "live")
+        await pause(page)
+        await page.clock.fast_forward(silence_ms)
+        await asked_again.wait()
+        await page.clock.fast_forward(answer_ms)
+        await see_state(page, "lost")
+        await page.clock.resume()
+        await see(page, a="5")
+        await see_state(page, "live")
         await page.close()
 
 
