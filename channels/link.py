@@ -65,6 +65,7 @@ class Link:
         self._wake = asyncio.Event()
         self._steady_from = math.inf
         self._retry_after = 0.0
+        self._closing = False
         self.connected = False
         self.welcome: Welcome | None = None
 
@@ -80,9 +81,11 @@ class Link:
 
     async def close(self) -> None:
         """Closes the connection; there will be no other."""
-        if self._task is not None:
+        self._closing = True
+        while self._task is not None and not self._task.done():
+            # Again, where that got lost: before Python 3.13 a task group that fails forgets that it was cancelled.
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=2 * _CLOSE_WITHIN)
 
     def send(self, message: ClientMessage) -> None:
         """Queues a message. While there is no connection it is dropped: `opened` sends whatever is still wanted."""
@@ -115,6 +118,8 @@ class Link:
                 if gave_up or not _worth_retrying(error):
                     raise _refusal(error) from error
                 self._retry_after = max(self._retry_after, _asked_to_wait(error))
+            if self._closing:
+                return
             attempt = 0 if clock() >= self._steady_from else attempt + 1
             # On top of what the server asks for, so that those who were sent away together don't come back together.
             delay = self._retry_after + full_jitter(attempt, self._jitter)

@@ -7,7 +7,7 @@ import pytest
 
 from channels.client import PlauditClient
 from channels.errors import PlauditError
-from channels.link import websocket_url
+from channels.link import Link, websocket_url
 from channels.protocol import (
     Bye,
     CastVote,
@@ -162,3 +162,21 @@ def test_a_servers_address_is_enough(given: str, expected: str) -> None:
 def test_what_is_no_address_is_refused(given: str) -> None:
     with pytest.raises(ValueError, match="address"):
         websocket_url(given)
+
+
+async def test_a_client_is_closed_even_if_its_connection_is_lost_at_the_same_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The task group of a connection then raises the loss, and forgets that it was cancelled."""
+
+    async def forgetful(self: Link, ready: asyncio.Future[None]) -> None:
+        if not ready.done():
+            ready.set_result(None)
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            raise ConnectionResetError from None
+
+    monkeypatch.setattr(Link, "_connect", forgetful)
+    async with asyncio.timeout(1), PlauditClient("http://127.0.0.1:1"):
+        pass
