@@ -9,12 +9,12 @@ from time import monotonic
 from typing import Final, Protocol
 
 from channels.errors import PlauditError
-from channels.ranking import Row, View
+from channels.ranking import View
 from channels.wire import Label
 from storage.errors import ArchiveUnavailable, StoreUnavailable
 from storage.live import LiveStore, title_field
 from storage.samples import Samples
-from storage.types import Board, Known, Query, Ranking, TopView, ViewSpec, Window
+from storage.types import Board, Known, Query, Ranking, Row, TopView, ViewSpec, Window
 
 _LABELS: Final = 200_000
 _SAMPLES: Final = 500
@@ -85,7 +85,7 @@ class Standings:
         before = await self._ranks_at(query.board, query.window, ranking.reference)
         top = isinstance(query.view, TopView)
         own = ranking.rows[: query.view.limit] if isinstance(query.view, TopView) else ranking.rows
-        rows = [Row(row.item, row.rank, row.points, row.up, row.down, before.get(row.item)) for row in own]
+        rows = [_moved(row, before) for row in own] if before else own
         return View.of(ranking.epoch, ranking.version, ranking.total, rows, top=top)
 
     async def _ranks_at(self, board: int, window: Window, reference: int) -> dict[str, int]:
@@ -129,6 +129,10 @@ class Standings:
                 if title is not None:
                     self._labels[fields[item]] = Label(*title)
         return {item: self._labels[field] for item, field in fields.items() if field in self._labels}
+
+
+def _moved(row: Row, before: dict[str, int]) -> Row:
+    return Row(row.item, row.rank, row.points, row.up, row.down, before.get(row.item))
 
 
 def _lost_events(ranking: Ranking | None, known: Known | None) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from channels.ranking import Row, View, order_key, rank_rows
+from channels.ranking import View, order_key, rank_rows
+from storage.types import Row
 
 
 class Change(Struct, frozen=True):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Final
 
 import structlog
@@ -21,6 +22,9 @@ from storage.types import Board, Query, TopView
 
 LINGER: Final = 200
 """Empty rooms that are kept, so that whoever comes back soon can resume."""
+
+PORTION: Final = 25
+"""Boards that are read in one go. The store does nothing else meanwhile: votes would wait if it were all of them."""
 
 _RETRY: Final = 0.25
 
@@ -36,7 +40,7 @@ class Hub:
 
     `views` reads views of one shard's boards as of one moment, `labels` what items are called; what they
     raise ends a `join`, and is tried again by the tick. `clock` gives seconds and never goes back.
-    `on_sent` hears of each tick: frames handed out, and seconds since the oldest change in it was known.
+    `on_sent` hears of each portion of a tick: frames handed out, and seconds since the oldest change in it was known.
     """
 
     def __init__(
@@ -234,13 +238,20 @@ class Hub:
                 await self._wake.wait()
 
     async def _show(self, rooms: Sequence[Room]) -> None:
-        by_shard: dict[int, list[Room]] = {}
-        for room in rooms:
-            by_shard.setdefault(room.board.shard, []).append(room)
-        for shard, some in by_shard.items():
-            await self._show_shard(shard, some)
+        portions = list(_portions(rooms))
+        coming = iter(portions)
 
-    async def _show_shard(self, shard: int, rooms: Sequence[Room]) -> None:
+        async def show() -> None:
+            for shard, some in coming:
+                await self._show_portion(shard, some)
+
+        # Two at a time: while one is handed out, the store reads the next.
+        ended = await asyncio.gather(*(show() for _ in portions[:2]), return_exceptions=True)
+        for error in ended:
+            if error is not None:
+                raise error
+
+    async def _show_portion(self, shard: int, rooms: Sequence[Room]) -> None:
         marked = {room: self._dirty.pop(room) for room in rooms if room in self._dirty}
         started = self._clock()
         try:
@@ -274,3 +285,14 @@ class Hub:
             room.labels.update({item: found.get(item, Label(None)) for item in missing})
         room.seen_version = view.version
         return room.advance(view)
+
+
+def _portions(rooms: Iterable[Room]) -> Iterator[tuple[int, list[Room]]]:
+    """Rooms of one shard each, all rooms of a board in one portion."""
+    by_shard: dict[int, dict[int, list[Room]]] = {}
+    for room in rooms:
+        by_shard.setdefault(room.board.shard, {}).setdefault(room.board.number, []).append(room)
+    for shard, boards in by_shard.items():
+        together = list(boards.values())
+        for first in range(0, len(together), PORTION):
+            yield shard, list(chain.from_iterable(together[first : first + PORTION]))

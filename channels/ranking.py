@@ -5,24 +5,7 @@ from zlib import crc32
 
 from msgspec import Struct
 
-
-class Row(Struct, frozen=True, gc=False):
-    """An item's standing.
-
-    `points` are hundredths of a vote; `before` is its rank an hour ago, None where it had none.
-    """
-
-    item: str
-    rank: int
-    points: int
-    up: int
-    down: int
-    before: int | None
-
-    @property
-    def movement(self) -> int | None:
-        """Places won (positive) or lost in an hour, None where the item had no rank then."""
-        return None if self.before is None else self.before - self.rank
+from storage.types import Row
 
 
 class View(Struct, frozen=True):

@@ -14,7 +14,8 @@ from channels.codec import Codec
 from channels.delta import Change
 from channels.frames import frame
 from channels.protocol import Delta, Entry, Snapshot, Window
-from channels.ranking import Row, View, points_of, score_of
+from channels.ranking import View, points_of, score_of
+from storage.types import Row
 
 
 class Label(NamedTuple):

@@ -10,12 +10,13 @@ from gevent.lock import Semaphore
 from locust import FastHttpUser, task
 
 from channels.protocol import Ack, CastVote, Error, Retract
-from channels.ranking import Row, points_of, rank_rows
+from channels.ranking import points_of, rank_rows
 from loadtests.ballots import Ballot, Book
 from loadtests.calls import BOARD, STANDING, Caller
 from loadtests.checks import PATIENCE, CheckFailed, Pending
 from loadtests.conversation import WS
 from loadtests.users import Connected, Pace, top_of
+from storage.types import Row
 
 
 class WebsocketAgent(Connected):

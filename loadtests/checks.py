@@ -20,8 +20,9 @@ from channels.protocol import (
     Subscribe,
     Window,
 )
-from channels.ranking import Row, View, order_key, rank_rows
+from channels.ranking import View, order_key, rank_rows
 from channels.wire import change_of, view_of
+from storage.types import Row
 
 PATIENCE: Final = 10.0
 """Seconds after which an answer, or an acknowledged vote on a screen, counts as missing."""

@@ -21,7 +21,7 @@ from storage.calendar import Periods, periods_at
 from storage.connections import mended, messages, run_of, translated
 from storage.errors import StoreUnavailable
 from storage.pipe import ApplyPipe
-from storage.types import Board, BoardItem, Changed, ItemType, Position, Query, Ranking, Row
+from storage.types import Board, BoardItem, Changed, ItemType, Position, Query, Ranking
 
 READ_TIMEOUT: Final = 5.0
 """Seconds without an answer after which the live store counts as away."""
@@ -147,12 +147,7 @@ class LiveStore:
         reply = scripts.decode_read(packed)
         if not reply.epoch:
             raise StoreUnavailable("the live store is being filled")
-        return [
-            None
-            if isinstance(view, bool)
-            else Ranking(reply.epoch, view.version, reply.seq, view.total, view.reference, _rows(view.rows))
-            for view in reply.views
-        ]
+        return [None if isinstance(view, bool) else _ranking(reply, view) for view in reply.views]
 
     async def titles(self, shard: int, tenant: int, fields: Sequence[str]) -> list[tuple[str, str | None] | None]:
         """Title and artist of each `<item type>:<item id>`."""
@@ -328,10 +323,10 @@ def _pairs(flat: list[int]) -> dict[int, int]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _rows(flat: list[Any]) -> list[Row]:
-    rows = [Row(*flat[n : n + 5]) for n in range(0, len(flat), 5)]
-    rows.sort(key=lambda row: (-row.points, row.item))
-    return rows
+def _ranking(reply: scripts.ReadReply, view: scripts.ViewReply) -> Ranking:
+    # The script leaves ties in any order.
+    view.rows.sort(key=lambda row: (-row.points, row.item))
+    return Ranking(reply.epoch, view.version, reply.seq, view.total, view.reference, view.rows)
 
 
 def _ballot(text: bytes) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from storage.types import WINDOWS, AroundView, Board, ItemsView, Query, TopView
+from storage.types import WINDOWS, AroundView, Board, ItemsView, Query, Row, TopView
 
 Name = Literal["apply", "read", "load", "roll", "trim"]
 NAMES: Final[tuple[Name, ...]] = ("apply", "read", "load", "roll", "trim")
@@ -42,11 +42,13 @@ class ApplyReply(msgspec.Struct, array_like=True):
     confirmed: bool = True
 
 
-class _ViewReply(msgspec.Struct, array_like=True):
+class ViewReply(msgspec.Struct, array_like=True):
+    """One view as `read.lua` answers it."""
+
     version: int
     total: int
     reference: int
-    rows: list[str | int]
+    rows: list[Row]
 
 
 class ReadReply(msgspec.Struct, array_like=True):
@@ -54,7 +56,7 @@ class ReadReply(msgspec.Struct, array_like=True):
 
     epoch: str
     seq: int
-    views: list[_ViewReply | bool]
+    views: list[ViewReply | bool]
 
 
 decode_reply = msgspec.msgpack.Decoder(ApplyReply).decode

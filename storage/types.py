@@ -175,14 +175,23 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     view: ViewSpec
 
 
-class Row(msgspec.Struct, frozen=True, gc=False):
-    """One item's place in a ranking: `rank` is competition rank (1, 1, 3) on the whole board."""
+class Row(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One item's place in a ranking: `rank` is competition rank (1, 1, 3) on the whole board.
+
+    `points` are hundredths of a vote; `before` is the rank an hour ago, None where it had none or nobody asked.
+    """
 
     item: str
     rank: int
     points: int
     up: int
     down: int
+    before: int | None = None
+
+    @property
+    def movement(self) -> int | None:
+        """Places won (positive) or lost in an hour, None where the item had no rank then."""
+        return None if self.before is None else self.before - self.rank
 
 
 class Ranking(msgspec.Struct, frozen=True):

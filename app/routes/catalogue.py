@@ -24,10 +24,10 @@ from app.shapes.catalogue import (
     ToolList,
 )
 from channels.errors import PlauditError
-from channels.ranking import Row, score_of
+from channels.ranking import score_of
 from storage.catalogue import Kept, Page, Song, Tool
 from storage.errors import Exists, StoreUnavailable
-from storage.types import Board, ItemsView, ItemType, Tenant
+from storage.types import Board, ItemsView, ItemType, Row, Tenant
 
 Shown = TypeVar("Shown", CataloguedSong, CataloguedTool)
 New = TypeVar("New", NewSong, NewTool)

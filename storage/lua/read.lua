@@ -6,8 +6,8 @@
 --
 -- Returns msgpack {epoch, seq, views}, the epoch empty and no views where the store is being filled and items are
 -- missing; a view is {version, total, reference, rows}, or false where the live store does not know the board.
--- rows: five values an item: item id, rank, points, up, down; points never rise from row to row, but a tie is in any
--- order (and `items` in the order asked for).
+-- rows: {item id, rank, points, up, down} each; points never rise from row to row, but a tie is in any order (and
+-- `items` in the order asked for).
 
 -- One window of one board: the zset holds minus the points of the items that have some; the items of score 0
 -- stand between its positive and its negative part, in the order of the list.
@@ -43,7 +43,7 @@ end
 local function stored_range(w, first, last, rows)
   if last < first then return end
   local flat = redis.call('ZRANGE', w.zset, first, last, 'WITHSCORES')
-  for i = 1, #flat, 2 do rows[#rows + 1] = { flat[i], points_of(w, tonumber(flat[i + 1])) } end
+  for i = 1, #flat, 2 do rows[#rows + 1] = { flat[i], 0, points_of(w, tonumber(flat[i + 1])), 0, 0 } end
 end
 
 -- Up to `count` items of score 0, walking the list from place `start` by `step`, after passing over `skip`.
@@ -64,7 +64,7 @@ local function walk_zeros(w, start, step, skip, count)
         if skip > 0 then
           skip = skip - 1
         elseif #found < count then
-          found[#found + 1] = { ids[n], 0 }
+          found[#found + 1] = { ids[n], 0, 0, 0, 0 }
         end
       end
     end
@@ -128,7 +128,7 @@ local function around(w, item, span)
   end
   if stored < 0 and #after < span then append(after, walk_zeros(w, 0, 1, 0, span - #after)) end
   if stored <= 0 and #after < span then stored_range(w, w.above, w.above + span - #after - 1, after) end
-  before[#before + 1] = { item, points_of(w, stored) }
+  before[#before + 1] = { item, 0, points_of(w, stored), 0, 0 }
   append(before, after)
   return before
 end
@@ -139,32 +139,30 @@ local function some(w, ids)
   local stored = redis.call('ZMSCORE', w.zset, unpack(ids))
   local listed = redis.call('ZMSCORE', w.list, unpack(ids))
   for n, id in ipairs(ids) do
-    if listed[n] then rows[#rows + 1] = { id, points_of(w, tonumber(stored[n] or 0)) } end
+    if listed[n] then rows[#rows + 1] = { id, 0, points_of(w, tonumber(stored[n] or 0)), 0, 0 } end
   end
   return rows
 end
 
--- Ranks and counts, flat. In a stretch of the ranking places give the ranks; elsewhere each new score is looked up.
--- The order inside a tie is left to the caller: Lua compares strings by the server's locale.
-local function finish(w, rows, offset)
-  local flat, ids = {}, {}
+-- Ranks and counts, which the rows still lack. In a stretch of the ranking places give the ranks; elsewhere each new
+-- score is looked up. The order inside a tie is left to the caller: Lua compares strings by the server's locale.
+local function complete(w, rows, offset)
+  local ids = {}
   local rank
   for n, row in ipairs(rows) do
     ids[n] = row[1]
-    if n == 1 or row[2] ~= rows[n - 1][2] then
-      rank = offset and n > 1 and offset + n or rank_of(w, row[2])
+    if n == 1 or row[3] ~= rows[n - 1][3] then
+      rank = offset and n > 1 and offset + n or rank_of(w, row[3])
     end
-    row[3] = rank
+    row[2] = rank
   end
-  if #ids == 0 then return flat end
+  if #ids == 0 then return rows end
   local counts = redis.call('HMGET', key('i', w.board), unpack(ids))
   for n, row in ipairs(rows) do
     local known = cmsgpack.unpack(counts[n])
-    local place = #flat
-    flat[place + 1], flat[place + 2], flat[place + 3] = row[1], row[3], row[2]
-    flat[place + 4], flat[place + 5] = known[2], known[3]
+    row[4], row[5] = known[2], known[3]
   end
-  return flat
+  return rows
 end
 
 local meta = redis.call('HMGET', meta_key, 'epoch', 'seq', 'ready', 'readable')
@@ -177,11 +175,11 @@ for n, view in ipairs(cmsgpack.unpack(ARGV[1])) do
   if w then
     local rows
     if kind == 'top' then
-      rows = finish(w, top(w, a, b), b)
+      rows = complete(w, top(w, a, b), b)
     elseif kind == 'around' then
-      rows = finish(w, around(w, a, b))
+      rows = complete(w, around(w, a, b))
     else
-      rows = finish(w, some(w, a))
+      rows = complete(w, some(w, a))
     end
     views[n] = { w.state.version, w.total, w.state.reference, rows }
   else

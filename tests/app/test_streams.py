@@ -15,10 +15,10 @@ from channels.errors import PlauditError
 from channels.frames import frame, payload_of
 from channels.hub import Hub
 from channels.protocol import Delta, Resumed, Snapshot
-from channels.ranking import Row, View, rank_rows
+from channels.ranking import View, rank_rows
 from channels.room import Room, Subscription
 from channels.wire import change_of, view_of
-from storage.types import Query, TopView
+from storage.types import Query, Row, TopView
 from tests.app.running import Installation, Running, http_client, install, running
 from tests.storage.shard import board
 

@@ -17,8 +17,9 @@ from channels.protocol import (
     ServerMessage,
     Welcome,
 )
-from channels.ranking import Row, View, rank_rows
+from channels.ranking import View, rank_rows
 from channels.wire import Label
+from storage.types import Row
 
 M = TypeVar("M", bound=ClientMessage)
 

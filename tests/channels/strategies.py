@@ -2,7 +2,8 @@
 
 from hypothesis import strategies as st
 
-from channels.ranking import Row, View, rank_rows
+from channels.ranking import View, rank_rows
+from storage.types import Row
 
 ITEMS = [*"abcdefg", "z:1", "é", "\U0001f3b5"]
 POINTS = st.integers(-300, 300).map(lambda n: n * 25) | st.integers(-(10**12), 10**12)

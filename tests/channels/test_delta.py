@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 
 from channels.delta import Change, apply, diff, merge
-from channels.ranking import Row, View, rank_rows
+from channels.ranking import View, rank_rows
+from storage.types import Row
 from tests.channels.strategies import histories
 
 

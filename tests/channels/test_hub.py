@@ -10,12 +10,12 @@ import pytest
 
 from channels import hub as hub_module
 from channels.codec import JSON, MSGPACK
-from channels.hub import Hub
+from channels.hub import PORTION, Hub
 from channels.protocol import Delta, Resumed, Snapshot
-from channels.ranking import Row, View, rank_rows
+from channels.ranking import View, rank_rows
 from channels.room import Subscription
 from channels.wire import DeltaFrames, Label
-from storage.types import Board, Query, TopView
+from storage.types import Board, Query, Row, TopView
 from tests.channels.viewer import Viewer
 from tests.channels.virtual import run
 
@@ -300,6 +300,48 @@ async def test_a_store_that_was_away_is_shown_when_it_is_back() -> None:
     await theatre.quiet()
     assert theatre.score(viewer) == 200
     assert theatre.sent[-1][2] > 1  # seconds from the change to the screens
+
+
+@in_virtual_time
+async def test_many_boards_are_read_in_portions_of_which_two_are_under_way() -> None:
+    theatre = Theatre()
+    numbers = range(1, 4 * PORTION + 1)
+    viewers = [Viewer() for _ in numbers]
+    for number, viewer in zip(numbers, viewers, strict=True):
+        theatre.vote(100, number)
+        await theatre.join(viewer, of=board(number))
+        await theatre.join(Viewer(), of=board(number), top=3)
+    await theatre.quiet()
+    theatre.reads.clear()
+    for number in numbers:
+        theatre.vote(200, number)
+    await theatre.quiet()
+    assert all(theatre.score(viewer) == 200 for viewer in viewers)
+    assert [count for _, _, count in theatre.reads] == [2 * PORTION] * 4
+    first, second, third, fourth = (at for at, _, _ in theatre.reads)
+    assert (first, third) == (second, fourth)
+    assert third - first < 2 * READ
+
+
+@in_virtual_time
+async def test_a_store_that_goes_away_between_two_portions_leaves_no_board_behind() -> None:
+    theatre = Theatre()
+    numbers = range(1, 4 * PORTION + 1)
+    viewers = [Viewer() for _ in numbers]
+    for number, viewer in zip(numbers, viewers, strict=True):
+        theatre.vote(100, number)
+        await theatre.join(viewer, of=board(number))
+    await theatre.quiet()
+    theatre.reads.clear()
+    for number in numbers:
+        theatre.vote(200, number)
+    await theatre.until(lambda: len(theatre.reads) == 4)
+    theatre.away = True
+    await theatre.quiet()
+    assert sum(theatre.score(viewer) == 200 for viewer in viewers) == 2 * PORTION
+    theatre.away = False
+    await theatre.quiet()
+    assert all(theatre.score(viewer) == 200 for viewer in viewers)
 
 
 @in_virtual_time

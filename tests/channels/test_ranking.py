@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels.ranking import Row, digest, points_of, rank_rows, score_of, score_text
+from channels.ranking import digest, points_of, rank_rows, score_of, score_text
+from storage.types import Row
 from tests.channels.strategies import ITEMS, POINTS, rankings
 
 

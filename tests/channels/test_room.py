@@ -6,10 +6,10 @@ from msgspec.structs import replace
 
 from channels.codec import JSON, MSGPACK, Codec
 from channels.protocol import Delta, Resumed, Snapshot
-from channels.ranking import Row, View, rank_rows
+from channels.ranking import View, rank_rows
 from channels.room import MEMORY, Room, Subscription
 from channels.wire import Label
-from storage.types import Board, ItemsView, Query, TopView
+from storage.types import Board, ItemsView, Query, Row, TopView
 from tests.channels.strategies import ITEMS, histories
 from tests.channels.viewer import Viewer
 

@@ -3,9 +3,10 @@ from msgspec import UNSET
 
 from channels.delta import diff
 from channels.protocol import Delta, Snapshot, Subscribe
-from channels.ranking import Row, View, rank_rows
+from channels.ranking import View, rank_rows
 from channels.watching import Watched
 from channels.wire import Label, delta_of, snapshot_of
+from storage.types import Row
 from tests.channels.strategies import histories
 
 LABELS = {item: Label(f"Song {item}", "Vela") for item in "abc"}

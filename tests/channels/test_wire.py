@@ -7,7 +7,7 @@ from channels.codec import JSON, MSGPACK, Codec
 from channels.delta import diff
 from channels.frames import TEXT, frame
 from channels.protocol import Delta, Snapshot
-from channels.ranking import Row, View, rank_rows
+from channels.ranking import View, rank_rows
 from channels.wire import (
     DeltaFrames,
     Label,
@@ -20,6 +20,7 @@ from channels.wire import (
     snapshot_of,
     view_of,
 )
+from storage.types import Row
 from tests.channels.strategies import histories
 
 LABELS = {"a": Label("Glass Rivers", "Vela"), "b": Label("A tool")}

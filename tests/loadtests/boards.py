@@ -2,8 +2,9 @@
 
 from channels.delta import diff
 from channels.protocol import Delta, Snapshot, Window
-from channels.ranking import Row, View, rank_rows
+from channels.ranking import View, rank_rows
 from channels.wire import delta_of, snapshot_of
+from storage.types import Row
 
 
 def view(version: int, epoch: str = "e1", **ups: int) -> View:

@@ -19,12 +19,12 @@ from redis.asyncio import Redis
 from channels.codec import JSON, MSGPACK, Codec
 from channels.delta import diff
 from channels.protocol import Delta
-from channels.ranking import Row, View
+from channels.ranking import View
 from channels.room import Room, Subscription
 from channels.wire import DeltaFrames, Label, delta_of
 from storage.batcher import Batcher
 from storage.live import LiveStore
-from storage.types import Board, BoardItem, Known, Outcome, Query, Status, TopView, Vote
+from storage.types import Board, BoardItem, Known, Outcome, Query, Row, Status, TopView, Vote
 from tests.storage.shard import NOON, Shard, board, open_shard
 
 ITEMS = 50

@@ -13,8 +13,9 @@ from app.web import _assets
 from channels.codec import JSON
 from channels.delta import diff
 from channels.protocol import Delta, Resumed, Snapshot, Subscribe
-from channels.ranking import Row, View, rank_rows
+from channels.ranking import View, rank_rows
 from channels.wire import Label, delta_of, snapshot_of
+from storage.types import Row
 from tests.channels.scripted import Peer
 
 Script = Callable[[Peer], Awaitable[None]]

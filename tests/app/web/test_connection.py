@@ -8,7 +8,8 @@ from playwright.async_api import Page, expect
 
 from channels.errors import BAD_TOKEN, RESTART
 from channels.protocol import Ack, Bye, CastVote, Error, Hello, Ping, Pong, Subscribe, Unsubscribe, Welcome
-from channels.ranking import Row, View, rank_rows
+from channels.ranking import View, rank_rows
+from storage.types import Row
 from tests.app.web.scripted import delta, resumed, serving, snapshot, view
 from tests.channels.scripted import Peer
 

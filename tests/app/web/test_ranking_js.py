@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from channels.delta import diff
 from channels.protocol import Delta, Entry, Snapshot
-from channels.ranking import Row, View, rank_rows
+from channels.ranking import View, rank_rows
 from channels.wire import Label, delta_of, snapshot_of
+from storage.types import Row
 from tests.channels.strategies import tops
 
 HERE = Path(__file__).parent
