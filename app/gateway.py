@@ -24,7 +24,7 @@ from storage.types import Agent, Tenant
 STALLED_AFTER: Final = 30.0
 """Seconds that a client may leave what it was sent unread."""
 
-_QUIET_WITHIN: Final = 2.0
+_QUIET_WITHIN: Final = 1.0
 
 log = structlog.get_logger(__name__)
 

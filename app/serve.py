@@ -26,7 +26,7 @@ from app.settings import Settings
 from app.simulate import lively
 from app.stores import Stores, open_stores
 from app.tenants import DEMO_KEY_FILE, default_tenant, keep_secret, kept_secret
-from app.workers import STOP_WITHIN, serve_several
+from app.workers import serve_several
 from storage.archive import Archive
 from storage.directory import Directory
 from storage.migrations import migrate
@@ -35,6 +35,12 @@ from storage.types import Tenant
 BACKLOG: Final = 4096
 KEEP_ALIVE: Final = 75
 """Seconds that an idle HTTP connection is kept: longer than clients' pools and load balancers keep theirs."""
+
+STOP_WITHIN: Final = 4
+"""Seconds for requests under way to end at a stop; then they are cut off."""
+
+SILENT_STOP_WITHIN: Final = 1
+"""The same where a store is silent, whose answer they may be waiting for."""
 
 IMPATIENT_AFTER: Final = 1.0
 """Seconds after a first signal to stop before a second one counts."""
@@ -79,7 +85,6 @@ async def serve_one(
         proxy_headers=False,
         lifespan="off",
         server_header=False,
-        timeout_graceful_shutdown=STOP_WITHIN,
         timeout_keep_alive=KEEP_ALIVE,
         backlog=BACKLOG,
     )
@@ -93,8 +98,7 @@ async def serve_one(
     async with open_to_all:
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
-        await services.drain()
-        server.exit()
+        server.exit(STOP_WITHIN if await services.drain() else SILENT_STOP_WITHIN)
     stopping.cancel()
     await serving
 
@@ -117,8 +121,9 @@ class _Server(uvicorn.Server):
                 async with asyncio.timeout(1.0):
                     await self._asked_to_exit.wait()
 
-    def exit(self) -> None:
-        """Lets it close its connections and end."""
+    def exit(self, within: int) -> None:
+        """Lets it close its connections and end; requests that take longer than so many seconds are cut off."""
+        self.config.timeout_graceful_shutdown = within
         self.should_exit = True
         self._asked_to_exit.set()
 

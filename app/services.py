@@ -46,8 +46,11 @@ from storage.tasks import end
 from storage.timekeeper import Timekeeper
 from storage.types import Changed, Known, Tier
 
-_DRAINED_WITHIN: Final = 4.0
+_DRAINED_WITHIN: Final = 2.0
 _CAUGHT_UP_WITHIN: Final = 2.0
+_PARTING: Final = 1.0
+"""Seconds in which background tasks let go of PostgreSQL by themselves."""
+
 _POLL: Final = 0.01
 _CHECK_WITHIN: Final = 2.0
 _PARTITIONS_EVERY: Final = 6 * 3600.0
@@ -122,6 +125,7 @@ class Services:
         self._shards: set[int] = set()
         self._shards_changed = asyncio.Event()
         self._epochs: dict[int, str] = {}
+        self._drained: bool | None = None
 
     @classmethod
     @asynccontextmanager
@@ -184,30 +188,47 @@ class Services:
 
     async def _stop(self) -> None:
         await self.drain()
-        for shard, flusher in self.flushers.items():
-            await self.supervisor.stop(f"batcher {shard}")
-            try:
-                if flusher.leading:
-                    await self.caught_up(shard)
-            except StorageError as error:
-                log.warning("stopped with votes that are not in PostgreSQL yet", shard=shard, error=str(error))
+        await self.supervisor.stop(*(f"batcher {shard}" for shard in self.batchers))
+        await asyncio.gather(*(self._hand_over(shard) for shard in self.batchers))
+        impatient = asyncio.get_running_loop().call_later(_PARTING, self.archive.give_up)
         await self.supervisor.stop()
+        impatient.cancel()
 
-    async def drain(self) -> None:
+    async def _hand_over(self, shard: int) -> None:
+        """Waits until PostgreSQL has what was voted, where it is for this process to carry it there."""
+        try:
+            if self.flushers[shard].leading:
+                await self.caught_up(shard)
+        except StorageError as error:
+            log.warning("stopped with votes that are not in PostgreSQL yet", shard=shard, error=str(error))
+
+    async def drain(self) -> bool:
         """Reads no further votes from sockets, and returns when those that were read are answered.
 
-        Votes that keep coming by HTTP are not waited for: at the latest it returns after five seconds.
+        Votes that keep coming by HTTP are not waited for: at the latest it returns after three seconds. Where
+        PostgreSQL is silent meanwhile it is given up, since nobody is to wait for it at an end. Answers whether
+        both stores answered, so that requests under way may be waited for.
         """
-        self.streams.close()
+        if self._drained is None:
+            self.streams.close()
+            live, archive, _ = await asyncio.gather(
+                _problem(self.live.ping), _problem(self.archive.ping), self._drain_votes()
+            )
+            if archive is not None:
+                log.warning("stopping without PostgreSQL: votes that it lacks stay in the live store", error=archive)
+                self.archive.give_up()
+            await asyncio.sleep(0)
+            self._drained = live is None and archive is None
+        return self._drained
+
+    async def _drain_votes(self) -> None:
         await self.gateway.quiesce()
         try:
             async with asyncio.timeout(_DRAINED_WITHIN):
-                for batcher in self.batchers.values():
-                    await batcher.drain()
+                await asyncio.gather(*(batcher.drain() for batcher in self.batchers.values()))
         except TimeoutError:
             for batcher in self.batchers.values():
                 batcher.give_up()
-        await asyncio.sleep(0)
 
     async def caught_up(self, shard: int) -> None:
         """Returns when the archive has every event of a shard that the live store had when called.

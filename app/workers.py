@@ -18,8 +18,8 @@ import structlog
 from app.settings import Settings, table
 from app.stores import Stores
 
-STOP_WITHIN: Final = 8
-"""Seconds for a server process' connections to end; then they are cut."""
+STOP_WITHIN: Final = 9
+"""Seconds for a server process to stop in order; then it is ended. Silent stores take it less than five."""
 
 SOCKET_VARIABLE: Final = "PLAUDIT_WORKER_SOCKET"
 PARENT_VARIABLE: Final = "PLAUDIT_WORKER_PARENT"
@@ -110,7 +110,7 @@ async def _keep_worker(
         if not ended.done():
             worker.send_signal(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(ended), STOP_WITHIN + 2)
+                await asyncio.wait_for(asyncio.shield(ended), STOP_WITHIN)
             if not ended.done():
                 worker.kill()
             await ended

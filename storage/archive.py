@@ -28,6 +28,9 @@ PATIENCE: Final = 3600.0
 """Seconds for what reads all that there is."""
 
 CONNECT_TIMEOUT: Final = 5.0
+PARTING: Final = 1.0
+"""Seconds that a server has to let a connection go: to cancel a statement, to roll back, to say goodbye."""
+
 LULL: Final = 2.0
 """Seconds after which a connection that listens is tried, and in which it has to answer."""
 
@@ -111,6 +114,8 @@ class Archive:
         self.queries: Any = _load_queries()
         self._connections = connections
         self._pool: asyncpg.Pool | None = None
+        self._sessions: set[asyncpg.Connection] = set()
+        self._given_up = False
 
     async def __aenter__(self) -> Self:
         with _translated():
@@ -129,23 +134,42 @@ class Archive:
     async def __aexit__(self, *_: object) -> None:
         if self._pool is not None:
             try:
-                await asyncio.wait_for(self._pool.close(), CONNECT_TIMEOUT)
+                await asyncio.wait_for(self._pool.close(), PARTING)
             except (TimeoutError, *_AWAY):
                 self._pool.terminate()
+
+    def give_up(self) -> None:
+        """Breaks every connection off, without a word to a server that does not listen; there will be no others.
+
+        Whoever waits for an answer gets ArchiveUnavailable at once. What was under way may have happened.
+        """
+        self._given_up = True
+        for session in list(self._sessions):
+            session.terminate()
+        if self._pool is not None:
+            self._pool.terminate()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection of the pool, each statement its own transaction."""
         assert self._pool is not None
         with _translated():
-            async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
-                try:
-                    yield connection
-                except BaseException:
-                    if connection.is_in_transaction():
-                        # Its transaction could not be ended either: nobody is to find it so in the pool.
-                        connection.terminate()
-                    raise
+            connection = await self._pool.acquire(timeout=CONNECT_TIMEOUT)
+            try:
+                yield connection
+            except BaseException:
+                await self._put_back(connection)
+                raise
+            await self._pool.release(connection)
+
+    async def _put_back(self, connection: asyncpg.pool.PoolConnectionProxy) -> None:
+        """Returns a connection to the pool after a failure, which may have left it in the middle of a statement."""
+        assert self._pool is not None
+        with contextlib.suppress(*_AWAY):
+            if connection.is_in_transaction():
+                # It could not be ended either: nobody is to find it so in the pool.
+                connection.terminate()
+            await self._pool.release(connection, timeout=PARTING)
 
     @asynccontextmanager
     async def transaction(self, *, snapshot: bool = False, patient: bool = False) -> AsyncIterator[Connection]:
@@ -156,8 +180,15 @@ class Archive:
         """
         isolation: Literal["repeatable_read", "read_committed"] = "repeatable_read" if snapshot else "read_committed"
         place = self.session(PATIENCE) if patient else self.connection()
-        async with place as connection, connection.transaction(isolation=isolation):
-            yield connection
+        async with place as connection:
+            transaction = connection.transaction(isolation=isolation)
+            try:
+                await transaction.start()
+                yield connection
+            except BaseException:
+                await _undo(connection, transaction)
+                raise
+            await transaction.commit()
 
     async def ping(self) -> None:
         """Returns when the server answers."""
@@ -167,6 +198,8 @@ class Archive:
     @asynccontextmanager
     async def session(self, command_timeout: float = COMMAND_TIMEOUT) -> AsyncIterator[Connection]:
         """A connection outside the pool, for locks, listening and long work, closed at the end."""
+        if self._given_up:
+            raise ArchiveUnavailable("PostgreSQL was given up")
         with _translated():
             connection = await asyncpg.connect(
                 self.url,
@@ -174,9 +207,11 @@ class Archive:
                 timeout=CONNECT_TIMEOUT,
                 server_settings=_session_settings(),
             )
+            self._sessions.add(connection)
             try:
                 yield connection
             finally:
+                self._sessions.discard(connection)
                 await _closed(connection)
 
     @asynccontextmanager
@@ -212,7 +247,19 @@ async def _probe(connection: Connection, lost: asyncio.Event) -> None:
 
 async def _closed(connection: Connection) -> None:
     with contextlib.suppress(*_AWAY):
-        await connection.close(timeout=1.0)
+        await connection.close(timeout=PARTING)
+
+
+async def _undo(connection: Connection, transaction: asyncpg.transaction.Transaction) -> None:
+    """Rolls back; where the server does not answer soon, breaks the connection off, which comes to the same."""
+    try:
+        async with asyncio.timeout(PARTING):
+            await transaction.rollback()
+    except BaseException as error:
+        with contextlib.suppress(asyncpg.InterfaceError):  # it is gone already
+            connection.terminate()
+        if not isinstance(error, _AWAY):
+            raise
 
 
 async def try_lock(connection: Connection, purpose: int, shard: int) -> bool:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 import msgspec
+import psutil
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -60,10 +63,18 @@ async def _replaced(scene: Scene, process: int) -> None:
         scene.complain("a worker that was killed is not replaced")
 
 
-async def stop_server(scene: Scene) -> None:
-    """SIGTERM under load."""
+async def stop_server(scene: Scene, frozen: Sequence[str] = ()) -> None:
+    """SIGTERM under load, while the stores that are named stand still."""
     server = scene.random.choice(scene.laboratory.servers)
     viewers = [await _viewer(server) for _ in range(_VIEWERS)]
+    with _frozen(scene, frozen):
+        if frozen:
+            await scene.last(0.0, 3.0)
+        await _stop(scene, server, viewers)
+    await server.start()
+
+
+async def _stop(scene: Scene, server: Server, viewers: Sequence[ClientConnection]) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
     server.signal(signal.SIGTERM)
@@ -74,7 +85,27 @@ async def stop_server(scene: Scene) -> None:
     code = await server.ended()
     if code != 0 or loop.time() - began > EXIT_WITHIN:
         scene.complain(f"a server that was told to stop ended with {code} after {loop.time() - began:.1f} s")
-    await server.start()
+
+
+@contextmanager
+def _frozen(scene: Scene, names: Iterable[str]) -> Iterator[None]:
+    """The time in which stores stand still with all of their processes: connections live, and nothing is answered."""
+    processes = [process for name in names for process in _family(scene, name)]
+    try:
+        for process in processes:
+            _signal(process.pid, signal.SIGSTOP)
+        yield
+    finally:
+        for process in processes:
+            _signal(process.pid, signal.SIGCONT)
+
+
+def _family(scene: Scene, name: str) -> list[psutil.Process]:
+    """All processes of a store; none where it has just been killed."""
+    with suppress(KeyError, psutil.NoSuchProcess):
+        store = psutil.Process(scene.laboratory.stores.pids[name])
+        return [store, *store.children(recursive=True)]
+    return []
 
 
 async def freeze_flusher(scene: Scene) -> None:
@@ -140,6 +171,8 @@ FAULTS: Final = (
     Fault("servers", "kill worker", kill_worker),
     Fault("servers", "kill flusher", kill_flusher),
     Fault("servers", "stop server", stop_server, tells_all=True),
+    Fault("servers", "stop beside frozen postgres", partial(stop_server, frozen=("postgres",))),
+    Fault("servers", "stop beside frozen stores", partial(stop_server, frozen=("postgres", "valkey-server"))),
     Fault("servers", "freeze flusher", freeze_flusher),
     Fault("servers", "freeze server", freeze_server),
 )

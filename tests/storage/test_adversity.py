@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import asyncpg
 import pytest
@@ -9,7 +10,7 @@ import uvloop
 from structlog.testing import capture_logs
 
 from storage import archive as archive_module
-from storage.archive import Archive
+from storage.archive import Archive, Connection
 from storage.errors import ArchiveUnavailable
 from storage.live import LiveStore
 from storage.types import Known
@@ -106,14 +107,81 @@ async def _until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+async def test_nobody_waits_for_long_after_giving_up_on_a_silent_server(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_module, "PARTING", 0.1)
+    async with Proxy(unix_socket(database_url)) as proxy, Archive(_through(proxy, database_url)) as far:
+
+        async def ask() -> None:
+            async with far.connection() as connection:
+                await connection.fetchval("select 1")
+
+        async def change() -> None:
+            async with far.transaction() as connection:
+                await connection.fetchval("select 1")
+                proxy.silence()
+                await connection.fetchval("select 2")
+
+        async def hold() -> None:
+            async with far.session() as connection:
+                proxy.silence()
+                await connection.fetchval("select 1")
+
+        await ask()
+        for work in (change, ask, hold):
+            task = asyncio.create_task(work())
+            await asyncio.wait({task}, timeout=0.05)
+            # Once, as a time limit does: nobody is to wait for the server's word on that, nor on a rollback.
+            task.cancel()
+            _, waiting = await asyncio.wait({task}, timeout=2)
+            assert not waiting
+            assert task.cancelled()
+            proxy.resume()
+            await ask()
+            proxy.silence()
+        proxy.resume()
+
+
+async def test_an_archive_that_was_given_up_lets_everybody_go(database_url: str) -> None:
+    async with Proxy(unix_socket(database_url)) as proxy, Archive(_through(proxy, database_url)) as far:
+
+        async def ask(place: AbstractAsyncContextManager[Connection]) -> None:
+            async with place as connection:
+                holding.release()
+                await silent.wait()
+                await connection.fetchval("select 1")
+
+        holding, silent = asyncio.Semaphore(0), asyncio.Event()
+        asking = [asyncio.create_task(ask(place)) for place in (far.connection(), far.transaction(), far.session())]
+        for _ in asking:
+            await holding.acquire()
+        proxy.silence()
+        silent.set()
+        await asyncio.wait(asking, timeout=0.05)
+        far.give_up()
+        async with asyncio.timeout(2):
+            outcomes = await asyncio.gather(*asking, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [ArchiveUnavailable] * 3
+        proxy.resume()
+        for place in (far.connection(), far.session()):
+            with pytest.raises(ArchiveUnavailable):
+                await ask(place)
+
+
+def _through(proxy: Proxy, database_url: str) -> str:
+    """The database's address by way of a proxy."""
+    database = database_url.partition("?")[0].rpartition("/")[2]
+    return f"postgresql://plaudit@127.0.0.1:{proxy.port}/{database}"
+
+
 async def test_a_half_open_connection_that_listens_is_noticed(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archive_module, "LULL", 0.2)
-    database = database_url.partition("?")[0].rpartition("/")[2]
     async with (
         Proxy(unix_socket(database_url)) as proxy,
-        Archive(f"postgresql://plaudit@127.0.0.1:{proxy.port}/{database}") as far,
+        Archive(_through(proxy, database_url)) as far,
         asyncio.timeout(20),
         far.listen(lambda text: None) as lost,
     ):
