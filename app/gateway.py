@@ -126,6 +126,12 @@ class Gateway:
             if not await self.registry.valid(key_hash):
                 self.revoke(key_hash)
 
+    def send_away(self) -> None:
+        """Closes every connection that uses a key: nobody knows whether it is still good."""
+        for connections in list(self._by_key.values()):
+            for connection in list(connections):
+                connection.expel(OVERLOADED, "keys can't be checked now", retry_after_ms=5000)
+
     async def quiesce(self) -> None:
         """Reads nothing more from anybody, and returns when what was read is dealt with, or soon."""
         self._quiet = True

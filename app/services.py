@@ -365,15 +365,19 @@ class Services:
             try:
                 async with self.archive.listen(self._notice) as lost:
                     said = ""
-                    self.registry.forget_all()
+                    self.registry.heard()
                     for tenant in await self.directory.tenants():
                         self._want_shard(tenant.shard)
                     await self.gateway.revalidate()
+                    self.registry.settled()
                     await lost.wait()
             except StorageError as error:
                 if str(error) != said:
                     said = str(error)
                     log.warning("notices of other servers are not heard", error=said)
+            if self.registry.lost():
+                log.warning("keys could not be checked for too long: none is taken for good any more")
+                self.gateway.send_away()
             await asyncio.sleep(_RECONNECT)
 
     def _notice(self, text: str) -> None:

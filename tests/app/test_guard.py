@@ -75,7 +75,7 @@ async def test_guesses_over_http(house: House) -> None:
     # Keys that are none are slowed, and nobody else at the address is.
     assert known.status_code == 200
     assert (await house.free.get("/api/v1/me")).status_code == 200
-    house.services.registry.forget_all()
+    house.services.registry.heard()
     assert (await house.free.get("/api/v1/me")).status_code == 200
     assert (await house.pro.get("/api/v1/me")).status_code == 200  # made here, and never used before
     assert (await house.door.get("/api/v1/boards")).status_code == 200
@@ -83,7 +83,7 @@ async def test_guesses_over_http(house: House) -> None:
 
 async def test_a_crowd_with_good_keys_is_no_guesser(stage: Stage) -> None:
     key = await stage.key()
-    stage.services.registry.forget_all()
+    stage.services.registry.heard()
     stage.services.registry._good.clear()
 
     async def greeted() -> str:

@@ -1,0 +1,158 @@
+"""PostgreSQL comes and goes: agents that a server knows vote on, and a key that was revoked meanwhile does not last."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from app.registry import STALE_FOR
+from storage.archive import Archive
+from storage.directory import Directory
+from tests.app.contract import refusal
+from tests.app.running import http_client, install
+from tests.app.sockets import Stage, opened
+from tests.proxy import Proxy, unix_socket
+
+_OVERLOADED = (503, "overloaded")
+
+
+class Outage:
+    """A server whose PostgreSQL can be taken away, and agents over HTTP connections that are kept."""
+
+    def __init__(self, stage: Stage, proxy: Proxy, database_url: str, http: httpx.AsyncClient) -> None:
+        self.stage = stage
+        self.proxy = proxy
+        self.database_url = database_url
+        self._http = http
+
+    async def vote(self, key: str, item: str, board: str = "songs") -> httpx.Response:
+        body = {"board": board, "item_id": item, "vote": "up"}
+        return await self._http.post("/api/v1/vote", json=body, headers={"authorization": f"Bearer {key}"})
+
+    async def go(self) -> None:
+        """PostgreSQL can't be reached, and the server has noticed."""
+        self.proxy.refuse()
+        await self.until_hearing(is_so=False)
+
+    async def come(self) -> None:
+        """PostgreSQL is back, and the server has heard so."""
+        self.proxy.accept()
+        await self.until_hearing(is_so=True)
+
+    async def flap(self) -> None:
+        """It goes, comes, and goes again before anybody has asked for anything."""
+        await self.go()
+        await self.come()
+        await self.go()
+
+    async def until_hearing(self, *, is_so: bool) -> None:
+        registry = self.stage.services.registry
+        await self.stage.until(lambda: registry._hearing is is_so)
+
+    async def revoke(self, agent: str) -> None:
+        """Ends an agent's first key as another server would, that still reaches PostgreSQL."""
+        async with Archive(self.database_url) as archive:
+            directory, tenant = Directory(archive), self.stage.where.tenant
+            async with archive.connection() as connection:
+                key = await connection.fetchval(
+                    "select k.id from api_keys k join agents a on a.id = k.agent_id where a.agent_id = $1", agent
+                )
+            await directory.revoke_key(tenant, agent, key)
+
+    def pass_time(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        monkeypatch.setattr(self.stage.services.registry, "_clock", lambda: time.monotonic() + seconds)
+
+
+@pytest_asyncio.fixture
+async def outage(database_url: str, redis_url: str, prefix: str) -> AsyncIterator[Outage]:
+    where = await install(database_url, redis_url, prefix)
+    database = database_url.partition("?")[0].rpartition("/")[2]
+    async with Proxy(unix_socket(database_url)) as proxy:
+        far = where._replace(database_url=f"postgresql://plaudit@127.0.0.1:{proxy.port}/{database}")
+        async with opened(far) as stage, http_client(base_url=stage.url) as http:
+            opened_outage = Outage(stage, proxy, database_url, http)
+            await opened_outage.until_hearing(is_so=True)
+            yield opened_outage
+            proxy.resume()
+            proxy.accept()
+
+
+def _statuses(*answers: httpx.Response) -> list[Any]:
+    return [answer.json().get("status") for answer in answers]
+
+
+async def test_who_was_known_votes_on_while_postgres_comes_and_goes(outage: Outage) -> None:
+    keys = [await outage.stage.key(name) for name in ("ann", "bob")]
+    assert _statuses(*[await outage.vote(key, "s1") for key in keys]) == ["applied"] * 2
+    async with outage.stage.agent(keys[0]) as client:
+        await outage.flap()
+        assert _statuses(*[await outage.vote(key, "s2") for key in keys]) == ["applied"] * 2
+        assert (await client.vote("s3"))["status"] == "applied"
+    async with outage.stage.agent(keys[1]) as client:
+        assert (await client.vote("s3"))["status"] == "applied"
+    # What nobody has asked for yet can't be told, and is not denied either.
+    assert refusal(await outage.vote("a key not seen before", "s1")) == _OVERLOADED
+    assert refusal(await outage.vote(keys[0], "s1", board="made-meanwhile")) == _OVERLOADED
+    await outage.come()
+    assert refusal(await outage.vote("a key not seen before", "s1")) == (401, "unauthorized")
+    assert refusal(await outage.vote(keys[0], "s1", board="made-meanwhile")) == (404, "unknown_board")
+
+
+async def test_a_postgres_that_falls_silent_right_after_it_came_back_holds_nobody_up(outage: Outage) -> None:
+    key = await outage.stage.key()
+    assert _statuses(await outage.vote(key, "s1")) == ["applied"]
+    await outage.go()
+    await outage.come()
+    outage.proxy.silence()
+    began = time.monotonic()
+    assert _statuses(await outage.vote(key, "s2")) == ["applied"]
+    assert time.monotonic() - began < 5
+    await outage.until_hearing(is_so=False)
+    began = time.monotonic()
+    assert _statuses(await outage.vote(key, "s3")) == ["applied"]
+    assert time.monotonic() - began < 1
+
+
+async def test_a_key_that_was_revoked_unheard_ends_when_postgres_is_back(outage: Outage) -> None:
+    key = await outage.stage.key("ann")
+    assert _statuses(await outage.vote(key, "s1")) == ["applied"]
+    await outage.flap()
+    await outage.revoke("ann")
+    assert _statuses(await outage.vote(key, "s2")) == ["applied"]
+    async with outage.stage.agent(key) as client:
+        await outage.come()
+        assert (await client.closed()).code == 4401
+    assert refusal(await outage.vote(key, "s3")) == (401, "unauthorized")
+    # And what has been told once is not taken back.
+    await outage.go()
+    assert refusal(await outage.vote(key, "s3")) == _OVERLOADED
+
+
+async def test_nobody_is_known_for_ever(outage: Outage, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [await outage.stage.key(name) for name in ("ann", "bob")]
+    assert _statuses(*[await outage.vote(key, "s1") for key in keys]) == ["applied"] * 2
+    async with outage.stage.agent(keys[0]) as client:
+        await outage.go()
+        outage.pass_time(monkeypatch, STALE_FOR - 5)
+        assert _statuses(*[await outage.vote(key, item) for item in ("s2", "s3") for key in keys]) == ["applied"] * 4
+        outage.pass_time(monkeypatch, STALE_FOR + 5)
+        assert (await client.closed()).code == 1013
+    for key in keys:
+        assert refusal(await outage.vote(key, "s1")) == _OVERLOADED
+    await outage.come()
+    assert _statuses(*[await outage.vote(key, "s1") for key in keys]) == ["unchanged"] * 2
+
+
+async def test_doubts_do_not_begin_anew_with_each_outage(outage: Outage, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [await outage.stage.key(name) for name in ("ann", "bob")]
+    assert _statuses(*[await outage.vote(key, "s1") for key in keys]) == ["applied"] * 2
+    await outage.go()
+    await outage.come()
+    assert _statuses(await outage.vote(keys[0], "s2")) == ["applied"]
+    outage.pass_time(monkeypatch, STALE_FOR + 5)
+    await outage.go()
+    assert _statuses(await outage.vote(keys[0], "s3")) == ["applied"]
+    assert refusal(await outage.vote(keys[1], "s3")) == _OVERLOADED
