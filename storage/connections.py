@@ -26,6 +26,7 @@ LULL: Final = 2.0
 """Seconds without an announcement after which the store is asked whether it is still there, and again to answer."""
 
 _NOT_NOW: Final = (BusyLoadingError, MasterDownError, NoScriptError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+_NOT_NOW_CODES: Final = ("MISCONF", "NOREPLICAS")  # its disk is full; it has fewer replicas than it wants to write
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def translated() -> Iterator[None]:
     try:
         yield
     except ResponseError as error:
-        if isinstance(error, _NOT_NOW):
+        if isinstance(error, _NOT_NOW) or str(error).startswith(_NOT_NOW_CODES):
             raise StoreUnavailable(f"the live store takes no commands: {error}") from error
         raise StoreRefused(f"the live store refused a command: {error}") from error
     except (RedisError, OSError, asyncio.IncompleteReadError, TimeoutError) as error:

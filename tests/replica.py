@@ -62,7 +62,7 @@ async def follow(url: str, leader: str, port: int) -> None:
     Returns when it is up to date.
     """
     # By default it would wait for more replicas to come.
-    await _ask(leader, "CONFIG", "SET", "repl-diskless-sync-delay", "0")
+    await configure(leader, "repl-diskless-sync-delay", "0")
     await _ask(url, "REPLICAOF", "127.0.0.1", str(port))
     await told(url, lambda info: info.get("master_link_status") == "up")
 
@@ -70,6 +70,11 @@ async def follow(url: str, leader: str, port: int) -> None:
 async def promote(url: str) -> None:
     """Makes a replica a primary."""
     await _ask(url, "REPLICAOF", "NO", "ONE")
+
+
+async def configure(url: str, setting: str, value: str) -> None:
+    """Changes a setting of a server that runs."""
+    await _ask(url, "CONFIG", "SET", setting, value)
 
 
 async def told(url: str, wanted: Any) -> None:

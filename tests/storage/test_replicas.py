@@ -14,10 +14,11 @@ from structlog.testing import capture_logs
 from storage import pipe as pipe_module
 from storage.batcher import Batcher
 from storage.batches import outcomes_of, pack_batch
+from storage.errors import StoreUnavailable
 from storage.live import LiveStore
 from storage.types import Known, Outcome, Status, Vote
 from tests.proxy import Proxy
-from tests.replica import Replica, follow, promote, told
+from tests.replica import Replica, configure, follow, promote, told
 from tests.storage.shard import EPOCH, NOON, board, board_items
 
 BOARD = board(1, 3)
@@ -67,9 +68,9 @@ async def pair(short_folder: Path, prefix: str) -> AsyncIterator[Pair]:
         yield Pair(live, primary, replica, line)
 
 
-async def cast(batcher: Batcher) -> Outcome:
+async def cast(batcher: Batcher, vote: Vote = VOTE) -> Outcome:
     answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-    batcher.submit(VOTE, answered.set_result)
+    batcher.submit(vote, answered.set_result)
     return await answered
 
 
@@ -131,6 +132,23 @@ async def test_a_store_that_is_a_replica_takes_no_votes(pair: Pair, prefix: str)
             await other.pipe(3).connect()
         with pytest.raises(Exception, match="is a replica"):
             await other.survey(3)
+
+
+async def test_a_store_that_wants_more_replicas_than_it_has_is_away(pair: Pair) -> None:
+    """`min-replicas-to-write`: it refuses to write, and changes nothing."""
+    async with pair.batcher() as batcher:
+        assert (await cast(batcher)).status == Status.APPLIED
+        await configure(pair.primary.url, "min-replicas-to-write", "2")
+        with pytest.raises(StoreUnavailable, match="NOREPLICAS"):
+            await pair.live.add_items(BOARD, board_items({"blues": 2}), NOON)
+        vote = Vote(BOARD, 2, "aria", 1)
+        casting = asyncio.create_task(cast(batcher, vote))
+        while batcher.available:
+            await asyncio.sleep(0)
+        assert (await pair.live.position(3)).seq == 1
+        await configure(pair.primary.url, "min-replicas-to-write", "1")
+        assert (await casting).status == Status.APPLIED
+        assert (await pair.live.position(3)).seq == 2
 
 
 async def test_another_life_of_the_store_is_looked_into_before_votes_go_to_it(pair: Pair, prefix: str) -> None:
