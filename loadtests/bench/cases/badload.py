@@ -20,7 +20,6 @@ _SECONDS: Final = 3.0
 _NOISE: Final = 1.25
 _NOISE_MS: Final = 10.0
 _OVER: Final = 2.0
-_GIVES_WAY: Final = 10
 
 
 async def stalled(lab: Lab) -> Measurement:
@@ -81,8 +80,7 @@ async def overload(lab: Lab) -> Measurement:
             polite.call("run", VoteRun, seconds=2.5, in_flight=1),
         )
         held = server.resident()
-        # What is too much must not take the CPU from those whom it is to try: on a machine of its own it would not.
-        surplus = voters.call("paced", VoteRun, seconds=4.0, rate=_OVER * full.rate, nice=_GIVES_WAY)
+        surplus = voters.call("paced", VoteRun, seconds=4.0, rate=_OVER * full.rate, at_once=16)
         loading = asyncio.create_task(surplus)
         beside = asyncio.create_task(polite.call("run", VoteRun, seconds=4.0, in_flight=1))
         highest = await _watched(server, loading)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
 import socket
 from collections.abc import Sequence
 from typing import cast
 
+from loadtests.bench.clients.sockets import masked, opening
 from loadtests.bench.worker import work
 
 _RECEIVED = 4096
@@ -37,24 +36,15 @@ async def _connect(port: int, board: str) -> asyncio.StreamWriter:
     plain.setblocking(False)
     await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", port))
     reader, writer = await asyncio.open_connection(sock=plain, limit=2)
-    key = base64.b64encode(os.urandom(16))
-    head = (
-        b"GET /ws HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    )
-    writer.write(b"%sSec-WebSocket-Key: %s\r\n\r\n" % (head, key))
+    writer.write(opening())
     # Each view is another room, so each is a delta of its own.
     wanted = [
         b'{"type":"subscribe","id":%d,"board":"%s","top":%d}' % (n, board.encode(), 50 + n) for n in range(_VIEWS)
     ]
-    writer.write(_masked(b'[{"type":"hello","id":0},%s]' % b",".join(wanted)))
+    writer.write(masked(b'[{"type":"hello","id":0},%s]' % b",".join(wanted)))
     await reader.readexactly(1)
     cast("asyncio.Transport", writer.transport).pause_reading()
     return writer
-
-
-def _masked(payload: bytes) -> bytes:
-    """A text frame with the mask 0, which changes nothing."""
-    return b"\x81\xfe" + len(payload).to_bytes(2, "big") + bytes(4) + payload
 
 
 if __name__ == "__main__":

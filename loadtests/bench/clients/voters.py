@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import bisect
 import itertools
-import os
 import random
 import time
 from collections import Counter
@@ -13,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
+from loadtests.bench.clients.sockets import Socket
 from loadtests.bench.figures import Latencies
 from loadtests.bench.worker import work
 
@@ -51,10 +50,11 @@ _decode = msgspec.json.Decoder(_Answer | list[_Answer]).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class Voter(WSListener):
+class Voter(Socket):
     """One agent. `message` gives the k-th vote of its life, None where it has no more."""
 
     def __init__(self, key: str | None, message: Callable[[int], bytes | None]) -> None:
+        super().__init__()
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.times: list[float] = []
         self.errors: Counter[str] = Counter()
@@ -63,43 +63,46 @@ class Voter(WSListener):
         self._key = key
         self._message = message
         self._cast = 0
-        self._transport: WSTransport | None = None
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self._transport = transport
+    def opened(self) -> None:
         if self._key is None:
             self.ready.set_result(None)
         else:
-            transport.send(WSMsgType.TEXT, _encode({"type": "hello", "id": 0, "token": self._key}))
+            self.send([_encode({"type": "hello", "id": 0, "token": self._key})])
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type != WSMsgType.TEXT:
-            return
-        answers = _decode(frame.get_payload_as_memoryview())
-        for answer in answers if isinstance(answers, list) else (answers,):
-            self._answered(answer)
+    def received(self, payloads: list[bytes]) -> None:
+        now, voted = time.monotonic(), 0
+        for payload in payloads:
+            answers = _decode(payload)
+            for answer in answers if isinstance(answers, list) else (answers,):
+                voted += self._answered(answer, now)
+        if self.again and voted:
+            self.vote(voted)
 
-    def _answered(self, answer: _Answer) -> None:
+    def _answered(self, answer: _Answer, now: float) -> bool:
         if answer.type == "welcome":
             self.ready.set_result(None)
-            return
+            return False
         began = self.sent.pop(answer.id or 0, None)
         # An echo server answers a vote with itself.
         if began is None or answer.type not in {"ack", "vote"}:
             self.errors[str(answer.code or answer.type)] += 1
         else:
-            self.times.append(time.monotonic() - began)
-        if self.again:
-            self.vote()
+            self.times.append(now - began)
+        return True
 
-    def vote(self) -> None:
-        """Sends the next vote."""
-        message = self._message(self._cast)
-        if message is not None:
+    def vote(self, count: int = 1) -> None:
+        """Sends the next votes, each in a frame of its own."""
+        now, messages = time.monotonic(), []
+        for _ in range(count):
+            message = self._message(self._cast)
+            if message is None:
+                break
             self._cast += 1
-            self.sent[self._cast] = time.monotonic()
-            assert self._transport is not None
-            self._transport.send(WSMsgType.TEXT, message)
+            self.sent[self._cast] = now
+            messages.append(message)
+        if messages:
+            self.send(messages)
 
 
 def unique(board: str, items: int, n: int) -> Callable[[int], bytes | None]:
@@ -166,25 +169,24 @@ class Voters:
         """Every agent sends the next vote when one is answered."""
         return await self._measured(seconds, self._fill(in_flight))
 
-    async def paced(self, *, seconds: float, rate: float, nice: int = 0) -> VoteRun:
-        """So many votes a second, whatever becomes of them. With `nice` the process gives way to others from now on."""
-        os.nice(nice)
-        return await self._measured(seconds, self._pace(rate))
+    async def paced(self, *, seconds: float, rate: float, at_once: int = 1) -> VoteRun:
+        """So many votes a second, whatever becomes of them; an agent whose turn it is sends up to `at_once`."""
+        return await self._measured(seconds, self._pace(rate, at_once))
 
     async def _fill(self, in_flight: int) -> None:
         for voter in self._voters:
             voter.again = True
-            for _ in range(in_flight):
-                voter.vote()
+            voter.vote(in_flight)
 
-    async def _pace(self, rate: float) -> None:
+    async def _pace(self, rate: float, at_once: int) -> None:
         turn = itertools.cycle(self._voters)
         began, sent = time.monotonic(), 0
         while True:
             due = int((time.monotonic() - began) * rate)
-            for _ in range(due - sent):
-                next(turn).vote()
-            sent = due
+            while sent < due:
+                count = min(at_once, due - sent)
+                next(turn).vote(count)
+                sent += count
             await asyncio.sleep(_PACE)
 
     async def _measured(self, seconds: float, load: object) -> VoteRun:
@@ -212,7 +214,7 @@ class Voters:
 
 
 async def _connect(port: int, voter: Voter) -> None:
-    await ws_connect(lambda: voter, f"ws://127.0.0.1:{port}/ws")
+    await voter.connect(port)
     await voter.ready
 
 
