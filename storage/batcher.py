@@ -25,8 +25,8 @@ from storage.types import Known, Outcome, Status, Vote
 BATCH_LIMIT: Final = 1000
 """Votes in one batch at most: a script should not hold the store for longer than some milliseconds."""
 
-CROWDED: Final = 3 * BATCH_LIMIT
-"""Waiting votes above which whoever can wait should: some tens of milliseconds' work."""
+CROWDED: Final = BATCH_LIMIT
+"""Waiting votes above which whoever can wait should: the next batch is full."""
 
 TURN: Final = 16
 """Votes that somebody may bring at a time while others wait for room."""
