@@ -88,7 +88,10 @@ end
 local items = {}
 for i = 1, #items_in, 2 do
   local board = boards[items_in[i]]
-  local item = { id = items_in[i + 1], board = board, delta = 0 }
+  -- With all its fields from the start: a table that grows is made anew.
+  local item = {
+    id = items_in[i + 1], board = board, delta = 0, number = nil, up = nil, down = nil, points = nil, touched = false,
+  }
   board.items[#board.items + 1] = item
   items[#items + 1] = item
 end
@@ -155,29 +158,29 @@ local function parse_ballot(text)
   return tonumber(text), FULL_WEIGHT
 end
 
--- PostgreSQL's binary COPY: a row is its count of fields, then for each its length and its bytes.
-local NULL = '\255\255\255\255'
+-- PostgreSQL's binary COPY: a row is its count of fields, then for each its length and its bytes, -1 for null.
 local HEAD = '>I2I4i2I4i8I4i8I4i4I4i4I4i4I4i2I4i4'
+local FIRST_BALLOT = HEAD .. 'I4i2i4i4'
 local shard = tonumber(string.match(prefix, '{(%d+)}'))
 local at = (now - YEAR_2000) * 1000
-local small = {}
+
 local function smallint(value)
-  if value == nil then return NULL end
-  local packed = small[value]
-  if not packed then
-    packed = struct.pack('>I4i2', 2, value)
-    small[value] = packed
-  end
-  return packed
+  return value and struct.pack('>I4i2', 2, value) or struct.pack('>i4', -1)
 end
 
-local rows = {}
+local rows, logged = {}, 0
 local function log(board, item, agent, weight, points, value, previous, comment)
-  rows[#rows + 1] = struct.pack(HEAD, 11, 2, shard, 8, seq, 8, at, 4, board.number, 4, item.number, 4, agent.number,
-    2, weight, 4, points)
-  rows[#rows + 1] = smallint(value)
-  rows[#rows + 1] = smallint(previous)
-  rows[#rows + 1] = comment and struct.pack('>I4', #comment) .. comment or NULL
+  local row
+  if value and not previous and not comment then
+    row = struct.pack(FIRST_BALLOT, 11, 2, shard, 8, seq, 8, at, 4, board.number, 4, item.number, 4, agent.number,
+      2, weight, 4, points, 2, value, -1, -1)
+  else
+    row = struct.pack(HEAD, 11, 2, shard, 8, seq, 8, at, 4, board.number, 4, item.number, 4, agent.number,
+      2, weight, 4, points) .. smallint(value) .. smallint(previous)
+      .. (comment and struct.pack('>I4', #comment) .. comment or struct.pack('>i4', -1))
+  end
+  logged = logged + 1
+  rows[logged] = row
 end
 
 -- The decision on one vote: its status and, where it changes something, the ballot before it.
@@ -227,7 +230,7 @@ local function settle(status, agent, item, value, weight, comment, previous, pre
   log(board, item, agent, weight, points, value, previous, comment)
 end
 
-local results = {}
+local results, n = {}, 0
 local wanted = {}
 for i = 1, #votes, 6 do
   local agent, item = agents[votes[i]], items[votes[i + 1]]
@@ -236,7 +239,6 @@ for i = 1, #votes, 6 do
   if changed then
     settle(status, agent, item, votes[i + 2], votes[i + 3], votes[i + 4], previous, weight)
   end
-  local n = #results
   results[n + 1] = status
   results[n + 2] = changed and seq or 0
   results[n + 3] = item.points or 0
@@ -244,7 +246,8 @@ for i = 1, #votes, 6 do
   results[n + 5] = item.down or 0
   results[n + 6] = agent.limit < 0 and -1 or math.max(0, agent.limit - agent.used)
   results[n + 7] = 0
-  if votes[i + 5] and item.number then wanted[#wanted + 1] = { n + 7, item } end
+  n = n + 7
+  if votes[i + 5] and item.number then wanted[#wanted + 1] = { n, item } end
 end
 
 -- Writes: ballots, quotas, then per board its counts and windows, each in as few commands as there are keys.
@@ -276,27 +279,27 @@ if #spent > 0 then
 end
 
 -- Moves touched items in one window's set; an item whose points come to zero leaves it.
-local function write_window(board, window)
+local function write_window(board, window, ids)
   local zset = key('z', board.number, window)
-  local known, ids = nil, {}
-  if window ~= 'all' then
-    for n, item in ipairs(board.touched) do ids[n] = item.id end
-    known = redis.call('ZMSCORE', zset, unpack(ids))
+  local known = window ~= 'all' and redis.call('ZMSCORE', zset, unpack(ids))
+  local factor, shown = 1
+  if window == 'trending' then
+    factor = gain(minute_of(now), board.state.landmark)
+    shown = gain(board.state.shown_at, board.state.landmark)
   end
-  local trending = window == 'trending'
-  local factor = trending and gain(minute_of(now), board.state.landmark) or 1
-  local shown = trending and gain(board.state.shown_at, board.state.landmark) or 1
-  local put, drop = {}, {}
+  local put, drop, last = {}, {}, 0
   for n, item in ipairs(board.touched) do
-    local points = known and -(tonumber(known[n] or 0)) + item.delta * factor or item.points
-    if round(points / shown) == 0 then
+    -- What the store holds is text, minus the points.
+    local points = known and item.delta * factor - (known[n] or 0) or item.points
+    if points == 0 or shown and round(points / shown) == 0 then
       drop[#drop + 1] = item.id
     else
-      put[#put + 1] = -points
-      put[#put + 1] = item.id
+      put[last + 1] = -points
+      put[last + 2] = item.id
+      last = last + 2
     end
   end
-  if #put > 0 then redis.call('ZADD', zset, unpack(put)) end
+  if last > 0 then redis.call('ZADD', zset, unpack(put)) end
   if #drop > 0 then redis.call('ZREM', zset, unpack(drop)) end
 end
 
@@ -305,13 +308,14 @@ for _, board in ipairs(boards) do
   if #board.touched > 0 then
     events[#events + 1] = board.number
     events[#events + 1] = board.events
-    local counts = {}
-    for _, item in ipairs(board.touched) do
-      counts[#counts + 1] = item.id
-      counts[#counts + 1] = cmsgpack.pack({ item.number, item.up, item.down })
+    local ids, counts = {}, {}
+    for n, item in ipairs(board.touched) do
+      ids[n] = item.id
+      counts[2 * n - 1] = item.id
+      counts[2 * n] = cmsgpack.pack({ item.number, item.up, item.down })
     end
     redis.call('HSET', key('i', board.number), unpack(counts))
-    for _, window in ipairs(board.windows) do write_window(board, window) end
+    for _, window in ipairs(board.windows) do write_window(board, window, ids) end
     board.moved = true
   end
   if board.moved then bump(board.number, board.state, versions) end
