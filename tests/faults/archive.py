@@ -6,6 +6,7 @@ import asyncio
 import re
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,10 +17,13 @@ from storage.errors import MigrationError
 from storage.migrations import dump_schema, migrate
 from tests.faults.faults import Fault, Scene, until
 from tests.faults.flushing import flushing_held, stuck
-from tests.faults.laboratory import BACKLOG
+from tests.faults.laboratory import BACKLOG, SHARD
 from tests.faults.stores import kill
 
 _FULL_WITHIN: Final = 30.0
+_WAITING: Final = 500
+_WAITING_WITHIN: Final = 20.0
+_POLL: Final = 0.02
 _MINUTES: Final = 120.0
 """Seconds for which PostgreSQL is away when it is away for minutes."""
 
@@ -118,14 +122,36 @@ async def _look(scene: Scene, *, full: bool) -> None:
                     scene.complain(f"{server.name} has a backlog of {waiting} and no plaudit_backlog_{name} like it")
 
 
-async def disk_full(scene: Scene) -> None:
-    """PostgreSQL refuses every write of events for want of room."""
-    await scene.laboratory.query(_NO_SPACE)
-    await scene.laboratory.query(_FULL)
+async def disk_full(scene: Scene) -> str:
+    """PostgreSQL has no room for further events: votes go on, and wait."""
+    laboratory = scene.laboratory
+    if laboratory.disk.real:
+        laboratory.disk.fill()
+    else:
+        await laboratory.query(_NO_SPACE)
+        await laboratory.query(_FULL)
     try:
+        if scene.alone and not await _backlog_grows(scene):
+            scene.complain("PostgreSQL takes events though it has no room for them")
         await scene.last(0.5, 3.0)
     finally:
-        await scene.laboratory.query(_ROOM)
+        if laboratory.disk.real:
+            laboratory.disk.free()
+        else:
+            await laboratory.query(_ROOM)
+    return "a file system" if laboratory.disk.real else "a trigger"
+
+
+async def _backlog_grows(scene: Scene) -> bool:
+    """Whether more events come to wait for PostgreSQL than the flusher takes at once."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_WAITING_WITHIN):
+            while True:
+                found = await scene.laboratory.live.position(SHARD)
+                if found.seq - found.flushed >= _WAITING:
+                    return True
+                await asyncio.sleep(_POLL)
+    return False
 
 
 async def failing_migration(scene: Scene) -> None:

@@ -50,7 +50,7 @@ async def until(holds: Callable[[], bool], within: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A way to break things. `strike` returns when they are whole again.
+    """A way to break things. `strike` returns when they are whole again, and may tell in a word how it was done.
 
     `target` is what breaks: two faults at once never have the same. `may_lose`: acknowledged votes that were not
     archived may be lost, if that is announced. `tells_all`: no vote is counted without an answer, since nothing
@@ -59,7 +59,7 @@ class Fault:
 
     target: str
     kind: str
-    strike: Callable[[Scene], Awaitable[None]]
+    strike: Callable[[Scene], Awaitable[str | None]]
     may_lose: bool = False
     tells_all: bool = False
     rare: bool = False

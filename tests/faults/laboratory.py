@@ -16,6 +16,7 @@ import httpx
 from storage.embedded import EmbeddedServers
 from storage.live import LiveStore
 from storage.migrations import migrate
+from tests.faults.disk import Disk
 from tests.faults.entry import set_offset
 from tests.faults.load import Ballots, Load, make_load
 from tests.faults.server import Server, free_port
@@ -50,6 +51,7 @@ class Laboratory:
         self.items = [f"song-{number:02d}" for number in range(_ITEMS)]
         self.folder = folder
         self.stores = EmbeddedServers(folder / "stores", durable=durable, tell=self._tell)
+        self.disk = Disk(folder / "disk")
         self.told: list[str] = []
         self.complaints: list[str] = []
         self.was_ahead = False
@@ -81,7 +83,12 @@ class Laboratory:
 
     async def _open(self) -> None:
         enter = self._closing.enter_async_context
+        self._closing.enter_context(self.disk)
         await enter(self.stores)
+        if self.disk.real:
+            self.disk.belongs_to(self.folder / "stores" / "postgres")
+            await self.query(f"create tablespace small location '{self.disk.folder}'")
+            await self.query("alter database plaudit set default_tablespace = small")
         # Servers that give up fsync give up this too, and then a killed PostgreSQL forgets what it committed.
         await self.query("alter database plaudit set synchronous_commit = on")
         await migrate(self.stores.database_url)

@@ -55,7 +55,7 @@ async def play(laboratory: Laboratory, faults: Sequence[Fault], random: Random, 
     try:
         await scene.votes(100, _BACK_WITHIN)
         await scene.last(0.1, 1.0)
-        await asyncio.gather(*(fault.strike(scene) for fault in faults))
+        told = await asyncio.gather(*(fault.strike(scene) for fault in faults))
         if not await scene.votes(100, _BACK_WITHIN):
             scene.complain("no votes are taken after all was healed")
         stuck = await laboratory.load.finish(_ANSWERED_WITHIN)
@@ -76,7 +76,7 @@ async def play(laboratory: Laboratory, faults: Sequence[Fault], random: Random, 
     if verdict.untold and all(fault.tells_all for fault in faults):
         verdict.diverged.append(f"{verdict.untold} votes were counted without an answer")
     return Report(
-        kinds=[fault.kind for fault in faults],
+        kinds=[f"{fault.kind} ({how})" if how else fault.kind for fault, how in zip(faults, told, strict=True)],
         verdict=verdict,
         acknowledged=memory.acks,
         sent=sum(1 for _ in memory.all()),
