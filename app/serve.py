@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import Final
 
@@ -30,6 +30,7 @@ from app.workers import serve_several
 from storage.archive import Archive
 from storage.directory import Directory
 from storage.migrations import migrate
+from storage.tasks import end
 from storage.types import Tenant
 
 BACKLOG: Final = 4096
@@ -50,7 +51,7 @@ async def serve(settings: Settings, *, with_demo: bool) -> None:
     """Serves until SIGINT or SIGTERM. Raises StorageError or OSError where that can't begin."""
     stop = stop_signals()
     with _listening(settings) as listener:
-        async with open_stores(settings) as stores:
+        async with beginning(stop) as begun, open_stores(settings) as stores:
             await migrate(stores.database_url)
             async with Archive(stores.database_url) as archive:
                 tenant, admin_key = await default_tenant(archive, settings)
@@ -59,11 +60,41 @@ async def serve(settings: Settings, *, with_demo: bool) -> None:
             if settings.workers > 1:
                 agent_key = await _demo_key(settings, stores, tenant) if with_demo else None
                 open_to_all = _open_to_all(settings, port, admin_key, agent_key)
+                begun()
                 await serve_several(settings, stores, listener, stop, open_to_all)
                 return
             async with Services.open(settings, *stores) as services:
                 agent_key = await _load_demo(services, tenant) if with_demo else None
+                begun()
                 await serve_one(services, listener, stop, _open_to_all(settings, port, admin_key, agent_key))
+
+
+@asynccontextmanager
+async def beginning(stop: asyncio.Event) -> AsyncIterator[Callable[[], None]]:
+    """Breaks off what is done inside when `stop` is set, until what this yields is called.
+
+    A server that still waits for a store, or fills one, has nothing to bring to an end.
+    """
+    work = asyncio.current_task()
+    assert work is not None
+
+    async def break_off() -> None:
+        await stop.wait()
+        work.cancel()
+
+    watching = asyncio.create_task(break_off())
+
+    def begun() -> None:
+        watching.cancel()
+
+    try:
+        yield begun
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+        work.uncancel()
+    finally:
+        await end(watching)
 
 
 async def serve_one(

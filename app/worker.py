@@ -13,7 +13,7 @@ import uvloop
 
 from app.colleagues import colleagues
 from app.logs import configure
-from app.serve import serve_one, stop_signals
+from app.serve import beginning, serve_one, stop_signals
 from app.services import Services
 from app.settings import Settings
 from app.workers import METRICS_VARIABLE, PARENT_VARIABLE, READY_VARIABLE, SOCKET_VARIABLE
@@ -28,7 +28,11 @@ async def work() -> None:
     stop = stop_signals()
     _follow_parent(int(os.environ[PARENT_VARIABLE]), stop)
     listener = socket.socket(fileno=int(os.environ[SOCKET_VARIABLE]))
-    async with Services.open(settings, settings.redis_url, settings.database_url) as services:
+    async with (
+        beginning(stop) as begun,
+        Services.open(settings, settings.redis_url, settings.database_url) as services,
+    ):
+        begun()
         await serve_one(services, listener, stop, _one_of_several(services))
 
 

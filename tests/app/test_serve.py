@@ -131,6 +131,26 @@ async def test_after_kill_9_it_starts_cleanly(data: Path) -> None:
     assert await server.end(signal.SIGTERM) == 0
 
 
+async def test_it_can_be_stopped_while_it_waits_for_a_store(short_folder: Path, redis_url: str) -> None:
+    reached = asyncio.Event()
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as silent:
+        port = silent.sockets[0].getsockname()[1]
+        environment = {"REDIS_URL": redis_url, "PLAUDIT_DATA": str(short_folder / "waits"), "PLAUDIT_PORT": "0"}
+        process = await plaudit("serve", DATABASE_URL=f"postgresql://plaudit@127.0.0.1:{port}/plaudit", **environment)
+        async with asyncio.timeout(STARTS_WITHIN):
+            await reached.wait()
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            _, errors = await process.communicate()
+    assert (process.returncode, complaints(errors)) == (0, [])
+
+
 async def outcome(*arguments: str, **environment: str) -> tuple[int, str, str]:
     """Runs a command to its end: exit code, output, errors."""
     process = await plaudit(*arguments, **environment)
