@@ -16,20 +16,12 @@ from typing import Any, Final, Protocol, TypeVar
 import structlog
 
 from storage import scripts
-from storage.batches import Batch, Reply, answer_all, outcomes_of, pack_batch
+from storage.batches import Batch, Reply, outcomes_of, pack_batch
 from storage.clock import Clock
 from storage.errors import StaleStore, StorageError, StoreUnavailable
 from storage.tasks import end
 from storage.types import Known, Outcome, Status, Vote
-
-BATCH_LIMIT: Final = 1000
-"""Votes in one batch at most: a script should not hold the store for longer than some milliseconds."""
-
-CROWDED: Final = BATCH_LIMIT
-"""Waiting votes above which whoever can wait should: the next batch is full."""
-
-TURN: Final = 16
-"""Votes that somebody may bring at a time while others wait for room."""
+from storage.waiting import WaitingVotes
 
 IN_FLIGHT: Final = 2
 """Batches sent before the first is answered: the store works on one while the next is on its way."""
@@ -103,12 +95,7 @@ class Batcher:
         self._queue_limit = queue_limit
         self._on_batch = on_batch
         self._on_change = on_change
-        self._votes: list[Vote] = []
-        self._replies: list[Reply] = []
-        # When the first vote of each batch to come arrived: only full batches leave others behind.
-        self._arrivals: deque[float] = deque()
-        self._outside: deque[asyncio.Future[None]] = deque()
-        self._coming = 0  # of those, let in and not here yet
+        self._votes = WaitingVotes()
         self._in_flight: deque[Batch] = deque()
         self._numbers = 0
         self._known: Known | None = None
@@ -138,32 +125,18 @@ class Batcher:
 
     def is_crowded(self, brought: int) -> bool:
         """Whether somebody who has brought so many votes, and can wait, should wait for `room` for the next one."""
-        return len(self._votes) >= CROWDED or (brought % TURN == 0 and bool(self._outside))
+        return self._votes.is_crowded(brought)
 
     async def room(self) -> None:
         """Returns when there is room for some votes, first come, first served; or when votes are being refused."""
-        loop = asyncio.get_running_loop()
-        turn = loop.create_future()
-        self._outside.append(turn)
-        try:
-            await turn
-        finally:
-            # Once it is seen what was brought: maybe nothing, and then others may come in.
-            loop.call_soon(self._let_in if turn.cancelled() else self._came)
-
-    def _came(self) -> None:
-        self._coming -= 1
-        self._let_in()
+        await self._votes.room()
 
     def submit(self, vote: Vote, reply: Reply) -> None:
         """Queues a vote. `reply` is called exactly once, perhaps before this returns; it must not raise."""
         if len(self._votes) >= self._queue_limit or self._refusing():
             reply(Outcome(Status.OVERLOADED))
             return
-        if len(self._votes) % BATCH_LIMIT == 0:
-            self._arrivals.append(time.monotonic())
-        self._votes.append(vote)
-        self._replies.append(reply)
+        self._votes.put(vote, reply)
         if len(self._in_flight) < IN_FLIGHT:
             self._wanted.set()
 
@@ -188,7 +161,7 @@ class Batcher:
         self._ending = True
         for batch in self._in_flight:
             batch.void()
-        self._refuse_waiting()
+        self._votes.refuse()
 
     async def run(self) -> None:
         """Applies what is submitted, over any number of losses of the store, until cancelled."""
@@ -244,7 +217,10 @@ class Batcher:
                 self._wanted.clear()
                 await self._wanted.wait()
                 continue
-            batch = self._next_batch()
+            self._numbers += 1
+            # What checks the store is a batch, too, if need be without votes.
+            self._doubtful = False
+            batch = self._votes.take(self._numbers)
             self._in_flight.append(batch)
             self._awaited.set()
             await self._pipe.send(self._packed(batch))
@@ -265,27 +241,6 @@ class Batcher:
             self._said = ""
             self._wanted.set()
             self._settle(batch, reply)
-
-    def _next_batch(self) -> Batch:
-        self._numbers += 1
-        self._doubtful = False
-        # What checks the store is a batch without votes.
-        oldest = self._arrivals.popleft() if self._votes else time.monotonic()
-        batch = Batch(self._numbers, self._votes[:BATCH_LIMIT], self._replies[:BATCH_LIMIT], oldest)
-        del self._votes[:BATCH_LIMIT]
-        del self._replies[:BATCH_LIMIT]
-        self._let_in()
-        return batch
-
-    def _let_in(self) -> None:
-        """Lets in as many of those who wait outside as there is room for what they may bring."""
-        room = (CROWDED - len(self._votes)) // TURN - self._coming
-        while self._outside and room > 0:
-            turn = self._outside.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                self._coming += 1
-                room -= 1
 
     def _packed(self, batch: Batch) -> bytes:
         assert self._known is not None
@@ -384,7 +339,7 @@ class Batcher:
     def _expire(self) -> None:
         """Answers votes that have waited too long for a store that is away."""
         if self._refusing():
-            self._refuse_waiting()
+            self._votes.refuse()
         give_up = time.monotonic() - GIVE_UP_AFTER
         for batch in self._in_flight:
             if batch.sent < give_up:
@@ -395,10 +350,4 @@ class Batcher:
     def _refuse_all(self) -> None:
         while self._in_flight:
             self._in_flight.popleft().void()
-        self._refuse_waiting()
-
-    def _refuse_waiting(self) -> None:
-        replies, self._replies, self._votes = self._replies, [], []
-        self._arrivals.clear()
-        answer_all(replies, Status.OVERLOADED)
-        self._let_in()
+        self._votes.refuse()

@@ -16,11 +16,13 @@ from structlog.testing import capture_logs
 
 from storage import batcher as batcher_module
 from storage import live as live_module
-from storage.batcher import BATCH_LIMIT, Batcher, OnBatch, Pipe
+from storage import waiting as waiting_module
+from storage.batcher import Batcher, OnBatch, Pipe
 from storage.errors import StoreUnavailable
 from storage.live import LiveStore
 from storage.scripts import ApplyReply
 from storage.types import Known, Outcome, Query, Row, Status, TopView, Vote
+from storage.waiting import BATCH_LIMIT
 from tests.proxy import Proxy, unix_socket
 from tests.storage.shard import DAY, EPOCH, NOON, Shard, board, board_items, open_shard
 
@@ -190,6 +192,7 @@ async def test_a_batch_has_a_limit_and_knows_how_long_its_oldest_vote_waited(
     passed = 0.0
     clock = SimpleNamespace(monotonic=lambda: passed)
     monkeypatch.setattr(batcher_module, "time", clock)
+    monkeypatch.setattr(waiting_module, "time", clock)
     pipe = Gated(shard.live.pipe(SHARD))
     heard: list[tuple[int, float]] = []
     async with voter(pipe, on_batch=lambda outcomes, seconds: heard.append((len(outcomes), seconds))) as one:
@@ -253,8 +256,8 @@ async def test_a_queue_has_a_limit(shard: Shard) -> None:
 async def test_who_finds_a_crowd_waits_outside_and_comes_in_by_turns(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batcher_module, "CROWDED", 20)
-    monkeypatch.setattr(batcher_module, "TURN", 4)
+    monkeypatch.setattr(waiting_module, "CROWDED", 20)
+    monkeypatch.setattr(waiting_module, "TURN", 4)
     pipe = Gated(shard.live.pipe(SHARD))
     most = came = 0
 
@@ -286,17 +289,17 @@ async def test_who_finds_a_crowd_waits_outside_and_comes_in_by_turns(
 
 async def test_while_somebody_waits_others_bring_votes_by_turns(shard: Shard) -> None:
     async with voter(shard.live.pipe(SHARD)) as one:
-        assert not one.batcher.is_crowded(batcher_module.TURN)
+        assert not one.batcher.is_crowded(waiting_module.TURN)
         waiting = asyncio.create_task(one.batcher.room())
-        await until(lambda: one.batcher.is_crowded(batcher_module.TURN))
-        assert not one.batcher.is_crowded(batcher_module.TURN + 1)
+        await until(lambda: one.batcher.is_crowded(waiting_module.TURN))
+        assert not one.batcher.is_crowded(waiting_module.TURN + 1)
         await one.cast(Vote(FINAL, 1, "item-1", 1))
         await waiting
 
 
 async def test_no_more_are_let_in_than_there_is_room_for(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batcher_module, "CROWDED", 96)
-    monkeypatch.setattr(batcher_module, "BATCH_LIMIT", 50)
+    monkeypatch.setattr(waiting_module, "CROWDED", 96)
+    monkeypatch.setattr(waiting_module, "BATCH_LIMIT", 50)
     most = 0
 
     async def come(one: Voter, who: int, votes: int) -> None:
@@ -308,8 +311,8 @@ async def test_no_more_are_let_in_than_there_is_room_for(shard: Shard, monkeypat
 
     async with voter(shard.live.pipe(SHARD)) as one:
         # Some have nothing to bring once they are in.
-        coming = [asyncio.create_task(come(one, who, 0 if who % 2 else batcher_module.TURN)) for who in range(400)]
-        await until(lambda: len(one.batcher._outside) == 400)
+        coming = [asyncio.create_task(come(one, who, 0 if who % 2 else waiting_module.TURN)) for who in range(400)]
+        await until(lambda: len(one.batcher._votes._outside) == 400)
         await one.cast(Vote(FINAL, 1, "item-1", 1))
         await asyncio.gather(*coming)
     assert 0 < most <= 96
@@ -318,8 +321,8 @@ async def test_no_more_are_let_in_than_there_is_room_for(shard: Shard, monkeypat
 async def test_nobody_waits_outside_while_votes_are_refused(
     shard: Shard, proxy: Proxy, far: LiveStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batcher_module, "CROWDED", 3)
-    monkeypatch.setattr(batcher_module, "TURN", 1)
+    monkeypatch.setattr(waiting_module, "CROWDED", 3)
+    monkeypatch.setattr(waiting_module, "TURN", 1)
     monkeypatch.setattr(batcher_module, "REFUSE_AFTER", 0.3)
     async with voter(far.pipe(SHARD)) as one:
         await one.cast(Vote(CHANGING, 1, "item-1", 1))

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from storage import batcher
+from storage import waiting
 from tests.app.sockets import OpenStage, Stage
 
 FLOODERS = 10
@@ -23,8 +23,8 @@ async def stage(open_stage: OpenStage) -> AsyncIterator[Stage]:
 
 
 async def test_a_flood_is_answered_whole_and_lets_others_through(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batcher, "CROWDED", 50)
-    monkeypatch.setattr(batcher, "TURN", 8)
+    monkeypatch.setattr(waiting, "CROWDED", 50)
+    monkeypatch.setattr(waiting, "TURN", 8)
     await stage.board("fickle", "points", ballots_change=True)
     keys = [await stage.key(f"flooder-{n}") for n in range(FLOODERS)]
     answered: Counter[str] = Counter()
