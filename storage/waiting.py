@@ -66,6 +66,8 @@ class WaitingVotes:
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
         self._outside.append(turn)
+        # The crowd may be gone since it was looked at, and nothing would tell.
+        self._let_in()
         try:
             await turn
         finally:

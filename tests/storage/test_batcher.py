@@ -287,16 +287,6 @@ async def test_who_finds_a_crowd_waits_outside_and_comes_in_by_turns(
     assert most <= 20 + 60
 
 
-async def test_while_somebody_waits_others_bring_votes_by_turns(shard: Shard) -> None:
-    async with voter(shard.live.pipe(SHARD)) as one:
-        assert not one.batcher.is_crowded(waiting_module.TURN)
-        waiting = asyncio.create_task(one.batcher.room())
-        await until(lambda: one.batcher.is_crowded(waiting_module.TURN))
-        assert not one.batcher.is_crowded(waiting_module.TURN + 1)
-        await one.cast(Vote(FINAL, 1, "item-1", 1))
-        await waiting
-
-
 async def test_no_more_are_let_in_than_there_is_room_for(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting_module, "CROWDED", 96)
     monkeypatch.setattr(waiting_module, "BATCH_LIMIT", 50)
@@ -309,12 +299,14 @@ async def test_no_more_are_let_in_than_there_is_room_for(shard: Shard, monkeypat
         most = max(most, len(one.batcher._votes))
         await asyncio.gather(*answers)
 
-    async with voter(shard.live.pipe(SHARD)) as one:
+    pipe = Gated(shard.live.pipe(SHARD))
+    async with voter(pipe) as one:
+        early = [one.submit(Vote(CHANGING, 1, "item-1", n)) for n in range(100 + 96)]
         # Some have nothing to bring once they are in.
         coming = [asyncio.create_task(come(one, who, 0 if who % 2 else waiting_module.TURN)) for who in range(400)]
         await until(lambda: len(one.batcher._votes._outside) == 400)
-        await one.cast(Vote(FINAL, 1, "item-1", 1))
-        await asyncio.gather(*coming)
+        pipe.gate.set()
+        await asyncio.gather(*early, *coming)
     assert 0 < most <= 96
 
 
