@@ -10,16 +10,13 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from app.connection import Connection
+from app.connection import Connection, Shared
 from app.proxies import Proxies
 from app.registry import Registry
 from app.voting import Voting
 from channels.codec import Codec
 from channels.errors import BAD_TOKEN, NOT_READING, OVERLOADED
 from channels.hub import Hub
-from storage.calendar import periods_at
-from storage.live import LiveStore
-from storage.types import Agent, Tenant
 
 STALLED_AFTER: Final = 30.0
 """Seconds that a client may leave what it was sent unread."""
@@ -38,7 +35,6 @@ class Gateway:
         hub: Hub,
         registry: Registry,
         voting: Voting,
-        live: LiveStore,
         now: Callable[[], int],
         message_rate: float,
         heartbeat: float,
@@ -48,17 +44,24 @@ class Gateway:
         proxies: Proxies,
         on_ack: Callable[[float], None] = lambda seconds: None,
     ) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.clock = self.loop.time
-        self.hub = hub
-        self.registry = registry
-        self.voting = voting
-        self.now = now
-        self.message_rate = message_rate
-        self.heartbeat = heartbeat
-        self.on_ack = on_ack
         self.proxies = proxies
-        self._live = live
+        self._heartbeat = heartbeat
+        self._voting = voting
+        self._registry = registry
+        self._now = now
+        self._clock = asyncio.get_running_loop().time
+        self._shared = Shared(
+            hub=hub,
+            registry=registry,
+            voting=voting,
+            clock=self._clock,
+            now=now,
+            message_rate=message_rate,
+            heartbeat=heartbeat,
+            greeted=self._greeted,
+            removed=self._removed,
+            on_ack=on_ack,
+        )
         self._limit = limit
         self._limit_per_address = limit_per_address
         self._origins = frozenset(origins)
@@ -83,7 +86,7 @@ class Gateway:
         """Takes over a connection whose handshake is done."""
         full = len(self._connections) >= self._limit
         crowded = self._limit_per_address is not None and self._by_address[address] >= self._limit_per_address
-        connection = Connection(self, transport, codec, token, address, peers)
+        connection = Connection(self._shared, transport, codec, token, address, peers)
         self._connections.add(connection)
         self._by_address[address] += 1
         if self._quiet:
@@ -92,13 +95,13 @@ class Gateway:
             connection.expel(OVERLOADED, "too many connections", retry_after_ms=5000)
         return connection
 
-    def greeted(self, connection: Connection, key_hash: bytes) -> None:
+    def _greeted(self, connection: Connection, key_hash: bytes) -> None:
         """Remembers under which key a connection says hello."""
         self._forget_key(connection)
         connection.key_hash = key_hash
         self._by_key.setdefault(key_hash, set()).add(connection)
 
-    def remove(self, connection: Connection) -> None:
+    def _removed(self, connection: Connection) -> None:
         """Forgets a connection that is gone."""
         if connection not in self._connections:
             return
@@ -123,7 +126,7 @@ class Gateway:
     async def revalidate(self) -> None:
         """Closes connections whose keys are void by now: notices of it may have been missed."""
         for key_hash in list(self._by_key):
-            if not await self.registry.valid(key_hash):
+            if not await self._registry.valid(key_hash):
                 self.revoke(key_hash)
 
     def send_away(self) -> None:
@@ -139,23 +142,15 @@ class Gateway:
         if working:
             await asyncio.wait(working, timeout=_QUIET_WITHIN)
 
-    async def quota_remaining(self, tenant: Tenant, agent: Agent) -> int | None:
-        """What is left of an agent's votes today; None where there is no limit."""
-        limit = self.voting.quota_of(agent)
-        if limit is None:
-            return None
-        used = await self._live.quota_used(tenant.shard, periods_at(self.now())[0], agent.number)
-        return max(0, limit - used)
-
     async def watch(self) -> None:
         """Probes the silent and closes those that stopped reading, until cancelled."""
-        period = min(self.heartbeat, STALLED_AFTER) / 3
+        period = min(self._heartbeat, STALLED_AFTER) / 3
         probes = 0.0
         while True:
             await asyncio.sleep(period)
             probes += period
-            now = self.clock()
-            silent = probes >= self.heartbeat
+            now = self._clock()
+            silent = probes >= self._heartbeat
             if silent:
                 probes = 0.0
             for connection in list(self._connections):

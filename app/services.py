@@ -91,7 +91,7 @@ class Services:
             "pro": settings.quota_pro,
             "enterprise": settings.quota_enterprise,
         }
-        self.voting = Voting(self.batchers, quotas, now)
+        self.voting = Voting(self.batchers, quotas, live, now)
         self.standings = Standings(live, Samples(archive), self._known)
         self.hub = Hub(
             self.standings.views,
@@ -109,7 +109,6 @@ class Services:
             hub=self.hub,
             registry=self.registry,
             voting=self.voting,
-            live=live,
             now=now,
             message_rate=settings.messages_per_second,
             heartbeat=settings.heartbeat,

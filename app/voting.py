@@ -9,8 +9,9 @@ from channels.errors import ErrorCode, PlauditError
 from channels.protocol import Choice
 from storage.batcher import Batcher
 from storage.batches import Reply
-from storage.calendar import until_tomorrow
-from storage.types import Agent, Board, Outcome, Status, Tier, Vote
+from storage.calendar import periods_at, until_tomorrow
+from storage.live import LiveStore
+from storage.types import Agent, Board, Outcome, Status, Tenant, Tier, Vote
 
 _CHOICES: Final[dict[Choice, int]] = {"up": 1, "down": -1}
 _RETRY_OVERLOADED_MS: Final = 1000
@@ -33,20 +34,33 @@ _WORDS: Final[dict[ErrorCode, str]] = {
 class Voting:
     """Casts and retracts ballots.
 
-    `batchers` are by shard; `quotas` give a tier's votes a day, None where it has no limit; `now` gives
-    milliseconds since the Unix epoch.
+    `batchers` are by shard; `quotas` give a tier's votes a day, None where it has no limit; `live` knows what was
+    used of them; `now` gives milliseconds since the Unix epoch.
     """
 
     def __init__(
-        self, batchers: Mapping[int, Batcher], quotas: Mapping[Tier, int | None], now: Callable[[], int]
+        self,
+        batchers: Mapping[int, Batcher],
+        quotas: Mapping[Tier, int | None],
+        live: LiveStore,
+        now: Callable[[], int],
     ) -> None:
         self._batchers = batchers
         self._quotas = quotas
+        self._live = live
         self._now = now
 
     def quota_of(self, agent: Agent) -> int | None:
         """Votes a day that the agent may use, None where there is no limit."""
         return self._quotas[agent.tier]
+
+    async def quota_remaining(self, tenant: Tenant, agent: Agent) -> int | None:
+        """What is left of an agent's votes today; None where there is no limit. Raises StoreUnavailable."""
+        limit = self.quota_of(agent)
+        if limit is None:
+            return None
+        used = await self._live.quota_used(tenant.shard, periods_at(self._now())[0], agent.number)
+        return max(0, limit - used)
 
     def wait_for_room(self, board: Board, brought: int) -> Coroutine[Any, Any, None] | None:
         """What somebody who has brought so many votes should wait for before the next; None where there is room."""

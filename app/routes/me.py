@@ -41,7 +41,7 @@ _BALLOT: Final = {
 async def me(request: Request) -> ASGIResponse:
     """The agent of the key."""
     caller = await agent_of(request)
-    left = await services_of(request).gateway.quota_remaining(caller.tenant, caller.agent)
+    left = await services_of(request).voting.quota_remaining(caller.tenant, caller.agent)
     agent = caller.agent
     return answer(Me(agent.agent_id, agent.tier, agent.reputation_score, left))
 

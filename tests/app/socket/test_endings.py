@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from app import connection as connection_module
 from app import gateway as gateway_module
+from app import websocket as websocket_module
 from app.connection import Connection
 from channels import room as room_module
 from storage.directory import Directory
@@ -56,14 +56,14 @@ async def test_a_key_that_is_revoked_while_hello_is_answered_is_void(
 ) -> None:
     await stage.key()
     path, secret = await issue(stage)
-    quota, find = stage.services.gateway.quota_remaining, Directory.find_hash
+    quota, find = stage.services.voting.quota_remaining, Directory.find_hash
 
     async def quota_after_revocation(*args: object) -> object:
         await stage.admin(path, method="DELETE")
         return await quota(*args)  # type: ignore[arg-type]  # as they came
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage.services.gateway, "quota_remaining", quota_after_revocation)
+        patch.setattr(stage.services.voting, "quota_remaining", quota_after_revocation)
         async with stage.connect() as client:
             await client.send({"type": "hello", "id": 1, "token": secret})
             await expelled(client, 4401)
@@ -162,7 +162,7 @@ async def stop_reading(stage: Stage, deaf: Deaf) -> Connection:
 async def test_a_client_that_does_not_read_is_passed_over_and_brought_up_to_date(
     open_stage: OpenStage, monkeypatch: pytest.MonkeyPatch, memory: int
 ) -> None:
-    monkeypatch.setattr(connection_module, "HIGH_WATER", 8192)
+    monkeypatch.setattr(websocket_module, "HIGH_WATER", 8192)
     monkeypatch.setattr(room_module, "MEMORY", memory)
     async with (
         open_stage(tick_rate=200) as stage,
@@ -194,7 +194,7 @@ async def test_a_client_that_does_not_read_is_passed_over_and_brought_up_to_date
 async def test_a_client_that_stopped_reading_is_sent_away(
     open_stage: OpenStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_module, "HIGH_WATER", 8192)
+    monkeypatch.setattr(websocket_module, "HIGH_WATER", 8192)
     monkeypatch.setattr(gateway_module, "STALLED_AFTER", 0.1)
     async with open_stage() as stage, Deaf.connect(stage) as deaf:
         deaf.send({"type": "hello", "id": 1})
@@ -211,8 +211,8 @@ async def test_a_client_that_stopped_reading_is_sent_away(
 async def test_one_that_never_reads_its_goodbye_is_cut_off(
     open_stage: OpenStage, monkeypatch: pytest.MonkeyPatch, goodbye: bool
 ) -> None:
-    monkeypatch.setattr(connection_module, "HIGH_WATER", 8192)
-    monkeypatch.setattr(connection_module, "_CLOSE_WITHIN", 0.1)
+    monkeypatch.setattr(websocket_module, "HIGH_WATER", 8192)
+    monkeypatch.setattr(websocket_module, "_CLOSE_WITHIN", 0.1)
     async with open_stage() as stage, Deaf.connect(stage) as deaf:
         deaf.send({"type": "hello", "id": 1})
         await deaf.next_of("welcome")
