@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import secrets
 import time
@@ -18,8 +17,9 @@ from app.activity import Activity
 from app.colleagues import Scrape
 from app.gateway import Gateway
 from app.invariants import InvariantChecker
-from app.metrics import Metrics, Waiting
+from app.metrics import Metrics
 from app.proxies import Proxies
+from app.readiness import Readiness, problem_of
 from app.registry import Registry
 from app.settings import Settings
 from app.stalls import StallMonitor
@@ -35,7 +35,7 @@ from storage.catalogue import Catalogue
 from storage.clock import CLOCK_LEEWAY
 from storage.comments import Comments
 from storage.directory import BoardsChanged, Directory, KeyRevoked, decode_notice
-from storage.errors import StorageError, StoreUnavailable
+from storage.errors import StorageError
 from storage.flusher import Flusher
 from storage.history import History
 from storage.ledger import Ledger
@@ -52,7 +52,6 @@ _PARTING: Final = 1.0
 """Seconds in which background tasks let go of PostgreSQL by themselves."""
 
 _POLL: Final = 0.01
-_CHECK_WITHIN: Final = 2.0
 _PARTITIONS_EVERY: Final = 6 * 3600.0
 _RECONNECT: Final = 0.2
 _VIEWERS_EVERY: Final = 2.0
@@ -91,6 +90,7 @@ class Services:
             "pro": settings.quota_pro,
             "enterprise": settings.quota_enterprise,
         }
+        self.readiness = Readiness(live, archive, self.ledger, self.batchers, self.supervisor, now, settings.backlog)
         self.voting = Voting(self.batchers, quotas, live, now)
         self.standings = Standings(live, Samples(archive), self._known)
         self.hub = Hub(
@@ -211,7 +211,7 @@ class Services:
         if self._drained is None:
             self.streams.close()
             live, archive, _ = await asyncio.gather(
-                _problem(self.live.ping), _problem(self.archive.ping), self._drain_votes()
+                problem_of(self.live.ping), problem_of(self.archive.ping), self._drain_votes()
             )
             if archive is not None:
                 log.warning("stopping without PostgreSQL: votes that it lacks stay in the live store", error=archive)
@@ -247,54 +247,6 @@ class Services:
         self.registry.forget_key(key_hash)
         self.gateway.revoke(key_hash)
 
-    async def readiness(self) -> tuple[dict[str, str | None], dict[int, Waiting] | None]:
-        """What a load balancer asks: each check with its problem, None where it is fine; and the backlog."""
-        live, archive, backlog = await asyncio.gather(
-            _problem(self.live.ping), _problem(self._check_archive), self._known_backlog()
-        )
-        checks = {
-            "live_store": live,
-            "archive": archive,
-            "votes": self._votes_problem(),
-            "backlog": self._backlog_problem(backlog),
-            "tasks": ", ".join(f"{name}: {why}" for name, why in self.supervisor.down.items()) or None,
-        }
-        return checks, backlog
-
-    def _votes_problem(self) -> str | None:
-        away = [str(shard) for shard, batcher in self.batchers.items() if not batcher.available]
-        return f"votes wait for the live store or its replicas in shards {', '.join(away)}" if away else None
-
-    async def _check_archive(self) -> None:
-        """Raises StorageError where PostgreSQL is away, or is not the one that has the votes so far."""
-        await self.archive.ping()
-        with contextlib.suppress(StoreUnavailable):
-            for shard in self.batchers:
-                await self.ledger.check(shard, await self.live.position(shard))
-
-    def _backlog_problem(self, backlog: dict[int, Waiting] | None) -> str | None:
-        """Votes are refused where there is no room left in the log."""
-        if backlog is None:
-            return "not known while the live store does not answer"
-        full = [str(shard) for shard, waiting in backlog.items() if waiting.events >= self.settings.backlog]
-        return f"too many events wait for PostgreSQL in shards {', '.join(full)}" if full else None
-
-    async def _known_backlog(self) -> dict[int, Waiting] | None:
-        with contextlib.suppress(StorageError, TimeoutError):
-            async with asyncio.timeout(_CHECK_WITHIN):
-                return await self.backlog()
-        return None
-
-    async def backlog(self) -> dict[int, Waiting]:
-        """What waits for PostgreSQL, by shard. Raises StoreUnavailable."""
-        return {shard: await self._waiting(shard) for shard in self.batchers}
-
-    async def _waiting(self, shard: int) -> Waiting:
-        position = await self.live.position(shard)
-        events = position.seq - position.flushed
-        oldest = await self.live.log_after(shard, position.flushed, 1, 0) if events else []
-        return Waiting(events, max(0, self.now() - oldest[0].applied_at) / 1000 if oldest else 0.0)
-
     async def _recover(self, shard: int, known: Known | None) -> Known:
         found = await self.recovery.ensure(shard, known)
         self._note_epoch(shard, found.epoch)
@@ -320,7 +272,7 @@ class Services:
         self.metrics.connections.labels("agent").set(self.gateway.agents)
         self.metrics.connections.labels("viewer").set(self.gateway.viewers)
         # The other numbers matter most while a store is away.
-        self.metrics.waiting(await self._known_backlog())
+        self.metrics.waiting(await self.readiness.known_backlog())
         return self.metrics.text()
 
     async def _follow_announcements(self) -> None:
@@ -417,12 +369,3 @@ class Services:
                 await self.ledger.ensure_partitions(self.now())
             except StorageError as error:
                 log.warning("partitions were not made", error=str(error))
-
-
-async def _problem(check: Callable[[], object]) -> str | None:
-    try:
-        async with asyncio.timeout(_CHECK_WITHIN):
-            await check()  # type: ignore[misc]  # every check is a coroutine function
-    except (StorageError, TimeoutError) as error:
-        return str(error) or "no answer in time"
-    return None

@@ -52,7 +52,7 @@ async def live() -> ASGIResponse:
 )
 async def ready(request: Request) -> ASGIResponse:
     """Asked by load balancers."""
-    checks, backlog = await services_of(request).readiness()
+    checks, backlog = await services_of(request).readiness.check()
     well = all(problem is None for problem in checks.values())
     waiting = UNSET if backlog is None else {str(shard): Backlog(*found) for shard, found in backlog.items()}
     return answer(Health("ok" if well else "unavailable", checks, waiting), 200 if well else 503)
