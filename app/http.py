@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Final
@@ -13,15 +14,16 @@ from litestar.datastructures import MutableScopeHeaders, State
 from litestar.types import ControllerRouterHandler, Message, Receive, Scope, Send
 
 from app import openapi, web
-from app.answers import add_common, origin_of
-from app.calls import SLASH, encode
+from app.answers import HEADERS_OF_ALL, add_common, origin_of
+from app.calls import SLASH, encode, to_asgi
 from app.docs import page
 from app.pages import Pages
-from app.problems import to_problem
+from app.problems import problem, to_problem
 from app.proxies import Proxies
 from app.routes import agents, boards, catalogue, documents, health, live, me, rankings, votes
 from app.services import Services
 from channels import asyncapi
+from channels.errors import PlauditError
 
 MAX_BODY: Final = 1024 * 1024
 
@@ -53,10 +55,11 @@ _MODULES: Final = (votes, me, boards, rankings, live, catalogue, agents, health,
 
 
 class _Application(Litestar):
-    """Litestar, but for three things.
+    """Litestar, but for four things.
 
     HEAD is answered wherever there is a GET, a slash that is part of an id (%2F) is kept apart from those between
-    the parts of a path, and clients behind trusted proxies have their own addresses.
+    the parts of a path, clients behind trusted proxies have their own addresses, and whoever asked for something that
+    a stop cut off hears so.
     """
 
     proxies: Proxies
@@ -71,7 +74,14 @@ class _Application(Litestar):
         if b"%2f" in raw.lower():
             parts = raw.partition(b"?")[0].decode("ascii", "replace").split("/")
             scope["path"] = "/".join(unquote(part).replace("/", SLASH) for part in parts)
-        await super().__call__(scope, receive, send)
+        try:
+            await super().__call__(scope, receive, send)
+        except asyncio.CancelledError as cut:
+            error = PlauditError("internal", "The server restarts, and this was cut off; try again")
+            try:
+                await to_asgi(problem(error, HEADERS_OF_ALL))(scope, receive, send)
+            except RuntimeError:  # the answer had begun
+                raise cut from None
 
 
 def _without_body(send: Send) -> Send:

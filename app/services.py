@@ -317,11 +317,7 @@ class Services:
                 async with self.archive.listen(self._notice) as lost:
                     said = ""
                     self.registry.heard()
-                    for tenant in await self.directory.tenants():
-                        self._want_shard(tenant.shard)
-                    await self.gateway.revalidate()
-                    self.registry.settled()
-                    await lost.wait()
+                    await self._make_up(lost)
             except StorageError as error:
                 if str(error) != said:
                     said = str(error)
@@ -330,6 +326,24 @@ class Services:
                 log.warning("keys could not be checked for too long: none is taken for good any more")
                 self.gateway.send_away()
             await asyncio.sleep(_RECONNECT)
+
+    async def _make_up(self, lost: asyncio.Event) -> None:
+        """Asks for what may have been missed, and returns when notices are not heard any more."""
+        asking = asyncio.create_task(self._ask_for_missed())
+        losing = asyncio.create_task(lost.wait())
+        try:
+            await asyncio.wait([asking, losing], return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                asking.result()
+                await losing
+        finally:
+            await end(asking, losing)
+
+    async def _ask_for_missed(self) -> None:
+        for tenant in await self.directory.tenants():
+            self._want_shard(tenant.shard)
+        await self.gateway.revalidate()
+        self.registry.settled()
 
     def _notice(self, text: str) -> None:
         match decode_notice(text):

@@ -115,6 +115,7 @@ class Archive:
         self._connections = connections
         self._pool: asyncpg.Pool | None = None
         self._sessions: set[asyncpg.Connection] = set()
+        self._entering: set[asyncio.Timeout] = set()
         self._given_up = False
 
     async def __aenter__(self) -> Self:
@@ -144,6 +145,9 @@ class Archive:
         Whoever waits for an answer gets ArchiveUnavailable at once. What was under way may have happened.
         """
         self._given_up = True
+        now = asyncio.get_running_loop().time()
+        for patience in self._entering:
+            patience.reschedule(now)
         for session in list(self._sessions):
             session.terminate()
         if self._pool is not None:
@@ -154,13 +158,26 @@ class Archive:
         """A connection of the pool, each statement its own transaction."""
         assert self._pool is not None
         with _translated():
-            connection = await self._pool.acquire(timeout=CONNECT_TIMEOUT)
+            async with self._patience():
+                connection = await self._pool.acquire(timeout=CONNECT_TIMEOUT)
             try:
                 yield connection
             except BaseException:
                 await self._put_back(connection)
                 raise
             await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def _patience(self) -> AsyncIterator[None]:
+        """The time in which somebody waits for a connection, until the archive is given up."""
+        if self._given_up:
+            raise ArchiveUnavailable("PostgreSQL was given up")
+        async with asyncio.timeout(CONNECT_TIMEOUT) as patience:
+            self._entering.add(patience)
+            try:
+                yield
+            finally:
+                self._entering.discard(patience)
 
     async def _put_back(self, connection: asyncpg.pool.PoolConnectionProxy) -> None:
         """Returns a connection to the pool after a failure, which may have left it in the middle of a statement."""
@@ -198,15 +215,14 @@ class Archive:
     @asynccontextmanager
     async def session(self, command_timeout: float = COMMAND_TIMEOUT) -> AsyncIterator[Connection]:
         """A connection outside the pool, for locks, listening and long work, closed at the end."""
-        if self._given_up:
-            raise ArchiveUnavailable("PostgreSQL was given up")
         with _translated():
-            connection = await asyncpg.connect(
-                self.url,
-                command_timeout=command_timeout,
-                timeout=CONNECT_TIMEOUT,
-                server_settings=_session_settings(),
-            )
+            async with self._patience():
+                connection = await asyncpg.connect(
+                    self.url,
+                    command_timeout=command_timeout,
+                    timeout=CONNECT_TIMEOUT,
+                    server_settings=_session_settings(),
+                )
             self._sessions.add(connection)
             try:
                 yield connection

@@ -1,12 +1,16 @@
 """What holds for every call: problems, headers, paths, origins."""
 
+import asyncio
+
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from app import problems
+from app import problems, serve
 from tests.app.conftest import House, OpenHouse
 from tests.app.contract import refusal
+from tests.app.running import http_client
+from tests.app.sockets import Stage
 
 
 async def raw(house: House, method: str, path: str, **headers: str) -> tuple[int, dict[str, str], str]:
@@ -37,6 +41,27 @@ async def test_a_bug_is_told_to_nobody(house: House, monkeypatch: pytest.MonkeyP
     assert response.json()["temporary"] is True
     assert "hunter2" not in response.text
     assert [entry["event"] for entry in logged] == ["request failed"]
+
+
+async def test_who_is_cut_off_by_a_stop_hears_so(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = asyncio.Event()
+
+    async def never(*_: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(stage.services.registry, "boards", never)
+    monkeypatch.setattr(serve, "STOP_WITHIN", 0)
+    async with http_client(base_url=stage.url) as http:
+        asking = asyncio.create_task(http.get("/api/v1/boards"))
+        await asked.wait()
+        stage.stop.set()
+        response = await asking
+    assert refusal(response) == (500, "internal")
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "Traceback" not in caplog.text
 
 
 async def test_every_answer_has_its_headers(house: House) -> None:

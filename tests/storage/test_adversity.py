@@ -158,11 +158,13 @@ async def test_an_archive_that_was_given_up_lets_everybody_go(database_url: str)
             await holding.acquire()
         proxy.silence()
         silent.set()
+        # The last two are not even connected.
+        asking += [asyncio.create_task(ask(place)) for place in (far.connection(), far.session())]
         await asyncio.wait(asking, timeout=0.05)
         far.give_up()
         async with asyncio.timeout(2):
             outcomes = await asyncio.gather(*asking, return_exceptions=True)
-        assert [type(outcome) for outcome in outcomes] == [ArchiveUnavailable] * 3
+        assert [type(outcome) for outcome in outcomes] == [ArchiveUnavailable] * 5
         proxy.resume()
         for place in (far.connection(), far.session()):
             with pytest.raises(ArchiveUnavailable):
