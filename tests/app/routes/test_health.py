@@ -63,22 +63,22 @@ async def test_metrics(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert response.headers["content-type"] == metrics.MEDIA_TYPE
 
-    async def away() -> None:
-        raise StoreUnavailable("away")
+    async def away(shard: int) -> None:
+        raise StoreUnavailable(f"the store of shard {shard} is away")
 
-    monkeypatch.setattr(house.services, "backlog", away)
+    monkeypatch.setattr(house.services.live, "position", away)
     text = (await house.door.get("/metrics")).text
     assert "plaudit_votes_total" in text
     assert "plaudit_backlog_events{" not in text
 
 
-async def test_what_waits_for_postgresql_is_shown(house: House) -> None:
+async def test_what_waits_for_postgresql_is_shown(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     shard = house.tenant.shard
     await house.free.post("/api/v1/vote", {"item_type": "song", "item_id": "s1", "vote": "up"})
     await house.services.caught_up(shard)
     await house.services.supervisor.stop(f"flusher {shard}")
     await house.free.post("/api/v1/vote", {"item_type": "song", "item_id": "s2", "vote": "up"})
-    house.services.now = lambda: wall_clock() + 60_000
+    monkeypatch.setattr(house.services.readiness, "_now", lambda: wall_clock() + 60_000)
     backlog = (await house.door.get("/health/ready")).json()["backlog"][str(shard)]
     assert backlog["events"] == 1
     assert 60 <= backlog["seconds"] < 120
