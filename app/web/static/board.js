@@ -10,10 +10,12 @@ import { make } from "./row.js";
 import { Search } from "./search.js";
 import { RankingTable } from "./table.js";
 import { NAMES, windowTabs } from "./tabs.js";
+import { phase, when } from "./times.js";
 import { Voting } from "./voting.js";
 
 const WINDOWS = ["all", "day", "week", "month", "trending"];
 const MOST = 1000;
+const LONGEST = 2 ** 31; // ms, of a timer
 const TOP = { page: 50, wall: 10 };
 
 const narrow = matchMedia("(max-width: 67.99rem)"); // as in style.css
@@ -28,6 +30,7 @@ let top = Math.min(MOST, Math.max(1, Math.trunc(Number(choice.get("top"))) || TO
 let shownWindow = WINDOWS.includes(choice.get("window")) ? choice.get("window") : "all";
 let rules = { slug: board, title: board, item_type: "song", windows: WINDOWS, ballot: { kind: "updown", min: -1, max: 1 } };
 let latest = null; // when the last view came
+let turning = 0; // the timer until the board opens or closes
 let opener = null; // what had the focus when the panel was opened
 
 const connection = new Connection({
@@ -89,10 +92,17 @@ function tell(state, detail) {
   pulse.state = state;
   find("status").textContent = {
     connecting: "Connecting",
-    live: "Live",
+    live: standing(),
     lost: `Connection lost, trying again.${standsSince()}`,
     refused: `${detail || "The server refused the connection"}.${standsSince()}`,
   }[state];
+}
+
+/** What a ranking that is up to date is worth. */
+function standing() {
+  const { name } = phase(rules);
+  if (name === "scheduled") return `Voting opens ${when(rules.opens_at)}`;
+  return name === "closed" ? `Voting closed ${when(rules.closes_at)}` : "Live";
 }
 
 function standsSince() {
@@ -165,8 +175,17 @@ function furnish() {
   find("board").textContent = title;
   search.kind = rules.item_type;
   table.oneSided = oneSided(rules);
-  voting.rules(rules, shownWindow);
+  turn();
   windowTabs(find("windows"), find("ranking"), rules.windows, shownWindow, changeWindow);
+}
+
+/** What changes when the board opens or closes. */
+function turn() {
+  voting.rules(rules, shownWindow);
+  if (document.body.dataset.state === "live") find("status").textContent = standing();
+  clearTimeout(turning);
+  const { lasts } = phase(rules);
+  if (lasts < LONGEST) turning = setTimeout(turn, lasts);
 }
 
 async function learnRules() {

@@ -2,6 +2,7 @@
 
 import { Api, part } from "./api.js";
 import { make, write } from "./row.js";
+import { when } from "./times.js";
 
 const AGAIN = 10_000; // ms
 
@@ -100,10 +101,6 @@ export class PlauditBoards extends HTMLElement {
       make("span", { className: "score", textContent: write(first.score) }),
     );
   }
-}
-
-function when(time) {
-  return new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
 
 customElements.define("plaudit-boards", PlauditBoards);

@@ -1,6 +1,7 @@
 // Voting by a person: an agent's key, the buttons in the rows, and what became of each vote.
 
 import { make } from "./row.js";
+import { phase } from "./times.js";
 
 /*
  * The key is kept in sessionStorage: it outlives a reload, which memory does not, and ends with the tab, which
@@ -41,7 +42,7 @@ export class Voting {
     return key !== null;
   }
 
-  /** The board's rules, once they are known, and the window that is shown. */
+  /** The board's rules, once they are known and when it opens or closes, and the window that is shown. */
   rules(rules, window) {
     this.#rules = rules;
     this.#window = window;
@@ -67,7 +68,7 @@ export class Voting {
 
   /** Gives a new row its buttons. */
   furnish(row, item) {
-    if (!this.#agent || !this.#rules) return;
+    if (!this.#mayVote) return;
     const cast = (value) => this.#cast(row, item, value);
     row.vote(
       this.#rules.ballot.kind === "updown" || this.#rules.ballot.kind === "like"
@@ -78,13 +79,17 @@ export class Voting {
   }
 
   #furnish() {
-    const may = this.#agent !== null && this.#rules !== undefined;
+    const may = this.#mayVote;
     this.#table.extra(may ? "Your vote" : null);
     document.body.classList.toggle("voting", may);
     for (const row of this.#table.rows()) {
       if (may) this.furnish(row, row.entry.item);
       else row.vote(null);
     }
+  }
+
+  get #mayVote() {
+    return this.#agent !== null && this.#rules !== undefined && phase(this.#rules).name === "open";
   }
 
   #ask() {

@@ -1,5 +1,6 @@
 """Voting by a person: every kind of ballot, shown at once, then confirmed or undone with the reason."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pytest
@@ -98,7 +99,8 @@ async def open_board(scene: Lively, slug: str, **rules: Any) -> None:
     headers = {"authorization": f"Bearer {scene.where.admin_key}"}
     board = {"slug": slug, "title": slug.capitalize(), "item_type": "song"} | rules
     async with http_client(base_url=f"{scene.url}/api/v1", headers=headers) as client:
-        assert (await client.post("/boards", json=board)).status_code == 201
+        made = await client.post("/boards", json=board)
+        assert made.status_code == 201, made.text
         items = [{"item_id": SONG}, {"item_id": "loomwave-umbra"}]
         assert (await client.post(f"/boards/{slug}/items", json=items)).status_code == 201
 
@@ -192,3 +194,23 @@ async def test_votes_that_are_never_against_are_shown_as_such(page: Page, scene:
     await expect(row.locator(".cast")).to_have_attribute("aria-pressed", "true")
     await row.locator(".cast").click()
     await see(row, "0", "0")
+
+
+async def test_ballots_are_offered_while_the_board_is_open(page: Page, scene: Lively) -> None:
+    opens = datetime.now(UTC) + timedelta(hours=1)
+    times = {"opens_at": opens.isoformat(), "closes_at": (opens + timedelta(hours=1)).isoformat()}
+    await open_board(scene, "soon", ballot={"kind": "updown"}, **times)
+    (key,) = await scene.agents(1, "early")
+    await page.clock.install()
+    await live(page, f"{scene.url}/boards/soon")
+    await sign_in(page, key)
+    status, ballots = page.locator("#status"), page.locator("#table .cast")
+    await expect(page.locator("#agent")).to_contain_text("early-0")
+    await expect(status).to_contain_text("Voting opens")
+    await expect(ballots).to_have_count(0)
+    await page.clock.fast_forward("01:00:01")
+    await expect(status).to_have_text("Live")
+    await expect(ballots.first).to_be_visible()
+    await page.clock.fast_forward("01:00:00")
+    await expect(status).to_contain_text("Voting closed")
+    await expect(ballots).to_have_count(0)
