@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -44,6 +45,8 @@ _SESSION_SETTINGS: Final = {
     "timezone": "UTC",
     "pg_trgm.word_similarity_threshold": "0.3",
 }
+
+_NAME_LENGTH: Final = 63  # PostgreSQL cuts longer ones
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 Record = asyncpg.Record
@@ -91,8 +94,8 @@ def _ours(error: Exception) -> StorageError | None:
 
 
 def _session_settings() -> dict[str, str]:
-    """With the process by name, so that `pg_stat_activity` tells who flushes and who waits for whom."""
-    return {**_SESSION_SETTINGS, "application_name": f"plaudit {os.getpid()}"}
+    """With the process by name, so that `pg_stat_activity` tells who flushes, who waits for whom, and who is there."""
+    return {**_SESSION_SETTINGS, "application_name": f"plaudit {os.getpid()} {socket.gethostname()}"[:_NAME_LENGTH]}
 
 
 @cache

@@ -111,6 +111,12 @@ class Ledger:
         async with self._archive.connection() as connection:
             await self._queries.tell_epoch(connection, shard=shard, epoch=epoch, told=told)
 
+    async def accompanied(self) -> bool:
+        """Whether other servers are there, which may have been told more than this one."""
+        async with self._archive.connection() as connection:
+            found: bool = await self._queries.accompanied(connection)
+        return found
+
     async def plan_epoch(self, shard: int, epoch: str, resumes: str) -> None:
         """Announces that the live state `resumes` is about to go on under a new name."""
         async with self._archive.connection() as connection:

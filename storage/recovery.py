@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,6 +20,9 @@ from storage.refill import PORTION, Progress, Refill
 from storage.types import Board, BoardItem, Known, Position
 
 LOCK_PURPOSE: Final = 2
+HEARD_OUT: Final = 0.75
+"""Seconds in which other servers, which lost the store at the same time, can say what they were told before it is
+decided what the store lacks. Servers try to connect at least every half second."""
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +78,8 @@ class Recovery:
         archived, found, run = await self._compared(shard, from_archive=from_archive)
         if known is not None and known.epoch != archived.epoch:
             await self._ledger.settle(shard, known.epoch, known.acknowledged, self._lost)
+        if archived.epoch and found.run != run and await self._ledger.accompanied():
+            await asyncio.sleep(HEARD_OUT)
         if from_archive or not await self._whole(shard, archived, found):
             return await self._rebuild(shard, archived, progress)
         if found.run != run or (known is not None and known.epoch == found.epoch and known.floor > found.seq):

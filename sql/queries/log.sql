@@ -44,6 +44,15 @@ insert into epochs (shard, epoch, told, settled) values (:shard, :epoch, :settle
 on conflict (shard, epoch) do update
 set told = greatest(epochs.told, excluded.told), settled = greatest(epochs.settled, excluded.settled);
 
+-- name: accompanied()$
+-- Whether another process of ours uses this database.
+select exists (
+    select 1 from pg_stat_activity
+    where datname = current_database()
+      and application_name like 'plaudit %'
+      and application_name <> current_setting('application_name')
+);
+
 -- name: last_event_at(shard)$
 -- When a shard's last event happened, null where it has none.
 select at from vote_events where shard = :shard order by seq desc limit 1;

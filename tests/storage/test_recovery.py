@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
+from storage import recovery as recovery_module
 from storage.archive import Archive
 from storage.boards import Boards, NewBoard
 from storage.catalogue import Catalogue
@@ -377,6 +379,47 @@ async def test_who_comes_late_with_votes_that_nobody_else_knew_of_says_so_once(h
     assert losses(logs) == told == [2, 2]
     await house.flush()
     await audit(house, 6)
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+async def test_other_servers_are_heard_before_their_numbers_are_given_out_again(
+    house: House, monkeypatch: pytest.MonkeyPatch, *, emptied: bool
+) -> None:
+    """The store comes back as less than it was, and the first to see it is not the one that was told most."""
+    asked = asyncio.Event()
+    accompanied = Ledger.accompanied
+
+    async def noticed(ledger: Ledger) -> bool:
+        found = await accompanied(ledger)
+        asked.set()
+        return found
+
+    monkeypatch.setattr(Ledger, "accompanied", noticed)
+    await house.cast(house.vote("ann", "aria", 1))
+    await house.flush()
+    told: list[int] = []
+    recovery = Recovery(house.live, house.archive, lambda: NOON, told.append)
+    other = await asyncpg.connect(house.archive.url, server_settings={"application_name": "plaudit 1 elsewhere"})
+    try:
+        await (house.live.clear(house.shard) if emptied else restart(house))
+        first = asyncio.create_task(recovery.ensure(house.shard, house.known._replace(floor=1)))
+        await asked.wait()
+        second = await recovery.ensure(house.shard, house.known._replace(floor=4))
+        house.known = await first
+    finally:
+        await other.close()
+    assert second[:2] == house.known[:2] == (house.known.epoch, 4)
+    assert told == [3]
+    await house.cast(house.vote("bob", "aria", 1))
+    await house.flush()
+    assert await house.fetch("select seq from vote_events order by seq") == [(1,), (5,)]
+
+
+async def test_who_is_alone_waits_for_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery_module, "HEARD_OUT", 3600.0)
+    await restart(house)
+    async with asyncio.timeout(10):
+        await house.recovery.ensure(house.shard)
 
 
 async def test_votes_of_a_state_that_the_archive_never_saw_are_missed_once(house: House) -> None:
