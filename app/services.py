@@ -47,6 +47,7 @@ from storage.timekeeper import Timekeeper
 from storage.types import Changed, Known, Tier
 
 _DRAINED_WITHIN: Final = 2.0
+_ANSWERED_WITHIN: Final = 0.5
 _CAUGHT_UP_WITHIN: Final = 2.0
 _PARTING: Final = 1.0
 """Seconds in which background tasks let go of PostgreSQL by themselves."""
@@ -222,12 +223,16 @@ class Services:
 
     async def _drain_votes(self) -> None:
         await self.gateway.quiesce()
-        try:
-            async with asyncio.timeout(_DRAINED_WITHIN):
-                await asyncio.gather(*(batcher.drain() for batcher in self.batchers.values()))
-        except TimeoutError:
-            for batcher in self.batchers.values():
-                batcher.give_up()
+        # By HTTP they may keep coming; and the live store may be silent.
+        for patience, end_with in ((_DRAINED_WITHIN, Batcher.close), (_ANSWERED_WITHIN, Batcher.give_up)):
+            try:
+                async with asyncio.timeout(patience):
+                    await asyncio.gather(*(batcher.drain() for batcher in self.batchers.values()))
+            except TimeoutError:
+                for batcher in self.batchers.values():
+                    end_with(batcher)
+            else:
+                break
 
     async def caught_up(self, shard: int) -> None:
         """Returns when the archive has every event of a shard that the live store had when called.

@@ -156,12 +156,18 @@ class Batcher:
             self._idle.clear()
             await self._idle.wait()
 
+    def close(self) -> None:
+        """Refuses votes that wait and all that still come; those that were sent get their outcome."""
+        self._ending = True
+        self._votes.refuse()
+        if not self.waiting:
+            self._idle.set()
+
     def give_up(self) -> None:
         """Answers every vote, and refuses all that still come."""
-        self._ending = True
         for batch in self._in_flight:
             batch.void()
-        self._votes.refuse()
+        self.close()
 
     async def run(self) -> None:
         """Applies what is submitted, over any number of losses of the store, until cancelled."""

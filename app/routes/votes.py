@@ -219,7 +219,8 @@ class _Batch:
                 continue
             try:
                 _cast(self._services, self._agent, *vote, partial(self._settle, place, *vote))
-                if waiting := self._services.voting.wait_for_room(vote[0], place + 1):
+                more = place + 1 < len(self._votes)
+                if more and (waiting := self._services.voting.wait_for_room(vote[0], place + 1)):
                     await waiting
             except PlauditError as error:
                 self._put(place, _failed(error))

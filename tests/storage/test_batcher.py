@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from storage import batcher as batcher_module
 from storage import live as live_module
 from storage import waiting as waiting_module
-from storage.batcher import Batcher, OnBatch, Pipe
+from storage.batcher import IN_FLIGHT, Batcher, OnBatch, Pipe
 from storage.errors import StoreUnavailable
 from storage.live import LiveStore
 from storage.scripts import ApplyReply
@@ -251,6 +251,24 @@ async def test_a_queue_has_a_limit(shard: Shard) -> None:
         pipe.gate.set()
         statuses = [outcome.status for outcome in await asyncio.gather(*answers)]
     assert statuses == [Status.APPLIED] * 7 + [Status.OVERLOADED] * 3
+
+
+async def test_at_an_end_what_was_sent_gets_its_outcome_and_the_rest_is_refused(shard: Shard) -> None:
+    pipe = Gated(shard.live.pipe(SHARD))
+    async with voter(pipe) as one:
+        sent = []
+        for batch in range(IN_FLIGHT):
+            sent.append(one.submit(Vote(FINAL, batch, "item-1", 1)))
+            await until(lambda: pipe.sent == len(sent))
+        late = one.submit(Vote(FINAL, 10, "item-1", 1))
+        one.batcher.close()
+        latest = one.submit(Vote(FINAL, 11, "item-1", 1))
+        assert [(await refused).status for refused in (late, latest)] == [Status.OVERLOADED] * 2
+        assert not any(answer.done() for answer in sent)
+        pipe.gate.set()
+        await one.batcher.drain()
+        assert [answer.result().status for answer in sent] == [Status.APPLIED] * IN_FLIGHT
+        assert (await one.submit(Vote(FINAL, 12, "item-1", 1))).status is Status.OVERLOADED
 
 
 async def test_who_finds_a_crowd_waits_outside_and_comes_in_by_turns(

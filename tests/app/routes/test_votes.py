@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app import services as services_module
 from tests.app.conftest import House, OpenHouse
 from tests.app.contract import refusal
 
@@ -287,3 +288,21 @@ async def test_a_hundred_at_once_give_one_applied(house: House) -> None:
     statuses = sorted(response.json()["status"] for response in responses)
     assert statuses == ["applied"] + ["unchanged"] * 99
     assert (await house.door.get("/api/v1/boards/songs/items/s1")).json()["item"]["up_votes"] == 1
+
+
+async def test_a_stop_leaves_no_vote_of_a_busy_client_in_doubt(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services_module, "_DRAINED_WITHIN", 0.3)
+    begun = asyncio.Event()
+    codes: set[str | None] = set()
+
+    async def post() -> None:
+        while "overloaded" not in codes:
+            results = (await house.enterprise.post("/api/v1/votes", {"votes": [UP] * 1000})).json()["results"]
+            codes.update(result.get("code") for result in results)
+            begun.set()
+
+    posting = [asyncio.create_task(post()) for _ in range(6)]
+    await begun.wait()
+    await house.services.drain()
+    await asyncio.gather(*posting)
+    assert codes == {None, "overloaded"}
