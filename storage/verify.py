@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from zlib import crc32
@@ -55,12 +55,19 @@ class _Live(msgspec.Struct):
     rows: dict[Window, dict[str, Row]]
 
 
-async def verify_shard(live: LiveStore, archive: Archive, shard: int) -> list[BoardReport]:
+async def verify_shard(
+    live: LiveStore, archive: Archive, shard: int, begun: Callable[[Board], None] = lambda board: None
+) -> list[BoardReport]:
     """Checks every board of a shard. Votes may come in meanwhile: each board is compared as of one seq.
 
-    Raises StorageError where a store is away, or a board never holds still for long enough.
+    `begun` hears of each board before its events are read. Raises StorageError where a store is away, or a board never
+    holds still for long enough.
     """
-    return [await _verify(live, archive, board) for board in await Boards(archive).of_shard(shard)]
+    reports = []
+    for board in await Boards(archive).of_shard(shard):
+        begun(board)
+        reports.append(await _verify(live, archive, board))
+    return reports
 
 
 async def spot_check(live: LiveStore, archive: Archive, board: Board, offset: int = 0) -> SpotCheck:

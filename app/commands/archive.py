@@ -13,6 +13,7 @@ from app.stores import open_stores
 from storage.directory import Directory
 from storage.migrations import migrate as apply_migrations
 from storage.recovery import Recovery
+from storage.types import Board
 from storage.verify import BoardReport, verify_shard
 
 _SHOWN = 20
@@ -38,7 +39,10 @@ def verify() -> None:
     Exits with 1 where anything differs. May run beside a server.
     """
     settings = load_settings()
-    console = Console(stderr=True)
+    status = Console(stderr=True).status("Recomputing every board from its events")
+
+    def begun(board: Board) -> None:
+        status.update(f"Recomputing every board from its events: {board.slug}")
 
     async def work() -> list[tuple[str, BoardReport]]:
         async with opened(settings) as (live, archive):
@@ -46,10 +50,10 @@ def verify() -> None:
             return [
                 (tenants[report.tenant].slug, report)
                 for shard in sorted({tenant.shard for tenant in tenants.values()})
-                for report in await verify_shard(live, archive, shard)
+                for report in await verify_shard(live, archive, shard, begun)
             ]
 
-    with console.status("Recomputing every board from its events"):
+    with status:
         reports = run(work)
     _print_reports(reports)
     if any(report.differences for _, report in reports):

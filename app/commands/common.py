@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -39,11 +41,25 @@ def load_settings(**flags: str | None) -> Settings:
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs to the end; what a user can do something about becomes one sentence."""
+    """Runs to the end; what a user can do something about becomes one sentence.
+
+    SIGTERM ends it as SIGINT does: whatever it started is ended first.
+    """
     try:
-        return uvloop.run(work())
+        return uvloop.run(_terminable(work()))
     except StorageError as error:
         raise click.ClickException(str(error)) from None
+    except asyncio.CancelledError:
+        raise SystemExit(128 + signal.SIGTERM) from None
+
+
+async def _terminable(work: Coroutine[Any, Any, T]) -> T:
+    working = asyncio.current_task()
+    assert working is not None
+    # Other threads hear of no signals.
+    if threading.current_thread() is threading.main_thread():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
+    return await work
 
 
 async def until_stopped(work: Coroutine[Any, Any, T]) -> T | None:

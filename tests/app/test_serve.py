@@ -131,6 +131,20 @@ async def test_after_kill_9_it_starts_cleanly(data: Path) -> None:
     assert await server.end(signal.SIGTERM) == 0
 
 
+async def test_a_command_that_is_ended_ends_the_stores_that_it_started(data: Path) -> None:
+    process = await plaudit("rebuild", "--from-archive", PLAUDIT_DATA=str(data))
+
+    async def stores_run() -> bool:
+        return any(one.name() in ("postgres", "valkey-server") for one in inhabitants(data))
+
+    await until(stores_run)
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(STOPS_WITHIN):
+        await process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert inhabitants(data) == []
+
+
 async def test_it_can_be_stopped_while_it_waits_for_a_store(short_folder: Path, redis_url: str) -> None:
     reached = asyncio.Event()
 
