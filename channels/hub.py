@@ -147,6 +147,8 @@ class Hub:
                 return await self.join(board, query, member, number, name=name, epoch=epoch, version=version)
             self._by_board.setdefault(board.number, set()).add(room)
         if room.view is None:
+            if room.empty:
+                self._rest(room)
             raise self._unavailable(f"the board {board.slug!r} can't be read now")
         subscription = Subscription(room, member, number)
         room.add(subscription)

@@ -360,13 +360,21 @@ async def test_one_who_joins_while_the_store_is_away_leaves_the_others_their_cha
     assert theatre.score(viewer) == 200
 
 
-@in_virtual_time
-async def test_a_board_that_the_store_does_not_have_cannot_be_joined() -> None:
-    theatre = Theatre()
-    with pytest.raises(AwayError):
+@pytest.mark.parametrize("linger", [0, 200])
+def test_a_board_that_the_store_does_not_have_cannot_be_joined(linger: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without any, the room is forgotten while it is read.
+    monkeypatch.setattr(hub_module, "LINGER", linger)
+
+    async def play() -> None:
+        theatre = Theatre()
+        with pytest.raises(AwayError):
+            await theatre.join(Viewer())
+        assert theatre.hub.rooms == 0
+        theatre.vote(100)
         await theatre.join(Viewer())
-    theatre.vote(100)
-    await theatre.join(Viewer())
+        assert theatre.hub.rooms == 1
+
+    run(play())
 
 
 @in_virtual_time
