@@ -21,7 +21,18 @@ from storage.calendar import Periods, periods_at
 from storage.connections import mended, messages, run_of, translated
 from storage.errors import StoreUnavailable
 from storage.pipe import ApplyPipe
-from storage.types import Board, BoardItem, Changed, ItemType, Position, Query, Ranking
+from storage.types import (
+    AroundView,
+    Board,
+    BoardItem,
+    Changed,
+    ItemType,
+    Position,
+    Query,
+    Ranking,
+    TopView,
+    ViewSpec,
+)
 
 READ_TIMEOUT: Final = 5.0
 """Seconds without an answer after which the live store counts as away."""
@@ -147,7 +158,10 @@ class LiveStore:
         reply = scripts.decode_read(packed)
         if not reply.epoch:
             raise StoreUnavailable("the live store is being filled")
-        return [None if isinstance(view, bool) else _ranking(reply, view) for view in reply.views]
+        return [
+            None if isinstance(view, bool) else _ranking(reply, view, query.view)
+            for view, query in zip(reply.views, queries, strict=True)
+        ]
 
     async def titles(self, shard: int, tenant: int, fields: Sequence[str]) -> list[tuple[str, str | None] | None]:
         """Title and artist of each `<item type>:<item id>`."""
@@ -323,10 +337,17 @@ def _pairs(flat: list[int]) -> dict[int, int]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _ranking(reply: scripts.ReadReply, view: scripts.ViewReply) -> Ranking:
-    # The script leaves ties in any order.
-    view.rows.sort(key=lambda row: (-row.points, row.item))
-    return Ranking(reply.epoch, view.version, reply.seq, view.total, view.reference, view.rows)
+def _ranking(reply: scripts.ReadReply, view: scripts.ViewReply, spec: ViewSpec) -> Ranking:
+    # The script leaves ties in any order, and those at the ends whole: what of them belongs to the view is told here.
+    rows = view.rows
+    rows.sort(key=lambda row: (-row.points, row.item))
+    match spec:
+        case TopView(limit):
+            rows = rows[view.skip : view.skip + limit]
+        case AroundView(item, span) if rows:
+            place = next(place for place, row in enumerate(rows) if row.item == item)
+            rows = rows[max(0, place - span) : place + span + 1]
+    return Ranking(reply.epoch, view.version, reply.seq, view.total, view.reference, rows)
 
 
 def _ballot(text: bytes) -> tuple[int, int]:

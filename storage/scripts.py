@@ -43,12 +43,13 @@ class ApplyReply(msgspec.Struct, array_like=True):
 
 
 class ViewReply(msgspec.Struct, array_like=True):
-    """One view as `read.lua` answers it."""
+    """One view as `read.lua` answers it: with whole ties at its borders, so that `skip` rows come before the first."""
 
     version: int
     total: int
     reference: int
     rows: list[Row]
+    skip: int
 
 
 class ReadReply(msgspec.Struct, array_like=True):

@@ -5,9 +5,10 @@
 --          `around` item span. A window that the board does not keep is empty: all its items have score 0.
 --
 -- Returns msgpack {epoch, seq, views}, the epoch empty and no views where the store is being filled and items are
--- missing; a view is {version, total, reference, rows}, or false where the live store does not know the board.
+-- missing; a view is {version, total, reference, rows, skip}, or false where the live store does not know the board.
 -- rows: {item id, rank, points, up, down} each; points never rise from row to row, but a tie is in any order (and
--- `items` in the order asked for).
+-- `items` in the order asked for). Of a tie that the view's border cuts there may be all: in order, the view begins
+-- after `skip` rows (for `around`: `span` before the item) and is as long as asked for.
 
 -- One window of one board: the zset holds minus the points of the items that have some; the items of score 0
 -- stand between its positive and its negative part, in the order of the list.
@@ -27,23 +28,51 @@ local function points_of(w, stored)
   return round(-stored * w.factor)
 end
 
+-- The stored score nearest to those shown with fewer that is shown with more points than these. Scores of a half are
+-- common (a vote's 100 points after 18 hours are 12.5), so it has to agree with `points_of` to the last bit.
+local function bound_above(w, points)
+  local stored = -(points + 0.5) / w.factor
+  local bit = math.abs(stored) * 1.2 * 2 ^ -53
+  while points_of(w, stored) <= points do stored = stored - bit end
+  while points_of(w, stored + bit) > points do stored = stored + bit end
+  return stored
+end
+
+-- How many of the zset's items have more points.
+local function count_above(w, points)
+  local bound = w.exact and string.format('(%.0f', -points) or string.format('%.17g', bound_above(w, points))
+  return redis.call('ZCOUNT', w.zset, '-inf', bound)
+end
+
 -- Competition rank of a score: one more than the items that have more points.
 local function rank_of(w, points)
   if points == 0 then return w.above + 1 end
-  local more
-  if w.exact then
-    more = redis.call('ZCOUNT', w.zset, '-inf', string.format('(%.0f', -points))
-  else
-    -- Decayed scores are shown rounded: whoever rounds to the same points shares the rank.
-    more = redis.call('ZCOUNT', w.zset, '-inf', string.format('%.17g', -(points + 0.5) / w.factor))
-  end
-  return more + 1 + (points < 0 and w.zeros or 0)
+  return count_above(w, points) + 1 + (points < 0 and w.zeros or 0)
 end
 
+local function stored_at(w, place)
+  return tonumber(redis.call('ZRANGE', w.zset, place, place, 'WITHSCORES')[2])
+end
+
+-- First and last place of a tie that can't be cut at a place of the zset: decayed scores are shown rounded, and those
+-- that are shown alike stand by what is left below a hundredth, not by id. Just the place where the order is right.
+local function tie_at(w, place)
+  if w.exact then return place, place end
+  local points = points_of(w, stored_at(w, place))
+  local first, last = count_above(w, points), count_above(w, points - 1) - 1
+  if stored_at(w, first) == stored_at(w, last) then return place, place end
+  return first, last
+end
+
+-- Appends the items of some places of the zset and of the ties at both ends; answers how many are before the first.
 local function stored_range(w, first, last, rows)
-  if last < first then return end
-  local flat = redis.call('ZRANGE', w.zset, first, last, 'WITHSCORES')
+  last = math.min(last, w.total - w.zeros - 1)
+  if last < first then return 0 end
+  local from = first > 0 and tie_at(w, first) or 0
+  local _, to = tie_at(w, last)
+  local flat = redis.call('ZRANGE', w.zset, from, to, 'WITHSCORES')
   for i = 1, #flat, 2 do rows[#rows + 1] = { flat[i], 0, points_of(w, tonumber(flat[i + 1])), 0, 0 } end
+  return first - from
 end
 
 -- Up to `count` items of score 0, walking the list from place `start` by `step`, after passing over `skip`.
@@ -84,39 +113,38 @@ local function reversed(rows)
   return turned
 end
 
+-- The items from `offset` on: rows, and how many of them are before the first.
 local function top(w, limit, offset)
   local rows = {}
-  stored_range(w, offset, math.min(w.above, offset + limit) - 1, rows)
-  local missing = limit - #rows
-  if missing > 0 and w.zeros > 0 then
-    append(rows, walk_zeros(w, 0, 1, math.max(0, offset - w.above), missing))
-    missing = limit - #rows
-  end
-  local below = math.max(0, offset - w.above - w.zeros)
-  stored_range(w, w.above + below, w.above + below + missing - 1, rows)
-  return rows
+  local ending = offset + limit
+  local skip = stored_range(w, offset, math.min(w.above, ending) - 1, rows)
+  local first = math.max(0, offset - w.above)
+  local zeros = math.min(w.zeros, ending - w.above) - first
+  if zeros > 0 then append(rows, walk_zeros(w, 0, 1, first, zeros)) end
+  skip = skip + stored_range(w, math.max(w.above, offset - w.zeros), ending - w.zeros - 1, rows)
+  return rows, skip
 end
 
--- The `span` items right before and right after one item, going on over the borders of the three parts.
+-- At least the `span` items right before and right after one item, going on over the borders of the three parts.
 local function around(w, item, span)
   local place = redis.call('ZRANK', w.list, item)
   if not place then return {} end
   local stored = tonumber(redis.call('ZSCORE', w.zset, item) or 0)
-  local index = stored ~= 0 and redis.call('ZRANK', w.zset, item)
-  local last = w.total - 1
-  local before, after = {}, {}
-  if stored < 0 then
-    stored_range(w, math.max(0, index - span), index - 1, before)
-    stored_range(w, index + 1, math.min(w.above - 1, index + span), after)
-  elseif stored > 0 then
-    stored_range(w, math.max(w.above, index - span), index - 1, before)
-    stored_range(w, index + 1, index + span, after)
-  else
+  local own, before, after = {}, {}, {}
+  if stored == 0 then
+    own[1] = { item, 0, 0, 0, 0 }
     before = reversed(walk_zeros(w, place - 1, -1, 0, span))
     after = walk_zeros(w, place + 1, 1, 0, span)
+  else
+    local first, last = tie_at(w, redis.call('ZRANK', w.zset, item))
+    local part_first = stored < 0 and 0 or w.above
+    local part_last = stored < 0 and w.above - 1 or w.total - w.zeros - 1
+    stored_range(w, first, last, own)
+    stored_range(w, math.max(part_first, first - span), first - 1, before)
+    stored_range(w, last + 1, math.min(part_last, last + span), after)
   end
   if stored > 0 and #before < span then
-    local zeros = reversed(walk_zeros(w, last, -1, 0, span - #before))
+    local zeros = reversed(walk_zeros(w, w.total - 1, -1, 0, span - #before))
     append(zeros, before)
     before = zeros
   end
@@ -128,7 +156,7 @@ local function around(w, item, span)
   end
   if stored < 0 and #after < span then append(after, walk_zeros(w, 0, 1, 0, span - #after)) end
   if stored <= 0 and #after < span then stored_range(w, w.above, w.above + span - #after - 1, after) end
-  before[#before + 1] = { item, 0, points_of(w, stored), 0, 0 }
+  append(before, own)
   append(before, after)
   return before
 end
@@ -156,11 +184,14 @@ local function complete(w, rows, offset)
     end
     row[2] = rank
   end
-  if #ids == 0 then return rows end
-  local counts = redis.call('HMGET', key('i', w.board), unpack(ids))
-  for n, row in ipairs(rows) do
-    local known = cmsgpack.unpack(counts[n])
-    row[4], row[5] = known[2], known[3]
+  -- In portions that Lua's stack can take: a tie can be of any size.
+  for first = 1, #ids, 3000 do
+    local counts = redis.call('HMGET', key('i', w.board), unpack(ids, first, math.min(first + 2999, #ids)))
+    for n, packed in ipairs(counts) do
+      local known = cmsgpack.unpack(packed)
+      local row = rows[first + n - 1]
+      row[4], row[5] = known[2], known[3]
+    end
   end
   return rows
 end
@@ -174,14 +205,16 @@ for n, view in ipairs(cmsgpack.unpack(ARGV[1])) do
   local w = open_window(board, window)
   if w then
     local rows
+    local skip = 0
     if kind == 'top' then
-      rows = complete(w, top(w, a, b), b)
+      rows, skip = top(w, a, b)
+      complete(w, rows, b - skip)
     elseif kind == 'around' then
       rows = complete(w, around(w, a, b))
     else
       rows = complete(w, some(w, a))
     end
-    views[n] = { w.state.version, w.total, w.state.reference, rows }
+    views[n] = { w.state.version, w.total, w.state.reference, rows, skip }
   else
     views[n] = false
   end

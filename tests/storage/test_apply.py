@@ -94,11 +94,8 @@ async def check_views(shard: Shard, model: Model, rules: Board, window: Window) 
     """Every kind of view, at several places, of one window."""
     expected = await whole(shard, model, rules, window)
     views: dict[ViewSpec, list[Standing]] = {}
-    points = [standing.points for standing in expected if standing.points]
-    # Inside a tie of decayed scores what is left below a hundredth decides who is on a page.
-    if window != "trending" or len(points) == len(set(points)):
-        views |= {TopView(n, offset): expected[offset : offset + n] for n in (1, 3) for offset in range(8)}
-        views |= {AroundView(item, span): around(expected, item, span) for item in ITEMS for span in (1, 4)}
+    views |= {TopView(n, offset): expected[offset : offset + n] for n in (1, 3) for offset in range(8)}
+    views |= {AroundView(item, span): around(expected, item, span) for item in ITEMS for span in (1, 4)}
     for items in (("a", "unknown", "😀"), ("\ue000",), tuple(ITEMS)):
         views[ItemsView(items)] = chosen(expected, items)
     views[AroundView("unknown", 2)] = []
@@ -270,6 +267,74 @@ async def test_what_has_faded_below_half_a_hundredth_is_among_those_with_nothing
             counts = {item: (value > 0, value < 0) if item == "é" else (0, 0) for item in ITEMS}
             assert standings(ranking) == ranked({item: (points[item], *counts[item]) for item in ITEMS})
             assert page.rows == ranking.rows[:5]
+
+
+TRENDING = {item: number for number, item in enumerate("abcdeBéz😀\ue000", 1)}
+moments = st.tuples(st.sampled_from(sorted(TRENDING)), st.sampled_from([-1, 1]), st.integers(0, 9))
+
+
+@given(script=st.lists(moments, min_size=1, max_size=12), age=st.sampled_from([HOUR, DAY]))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_parts_of_a_trending_ranking_are_cut_from_the_whole(
+    any_redis_url: str, script: list[tuple[str, int, int]], age: int
+) -> None:
+    """Votes some minutes apart, many of which come to be shown alike: those stand by id, wherever a view begins."""
+    rules = BOARDS[0]
+    async with open_shard(any_redis_url, number=SHARD) as shard:
+        await shard.live.add_items(rules, board_items(TRENDING), NOON)
+        now = NOON
+        for agent, (item, value, minutes) in enumerate(script):
+            now += minutes * MINUTE
+            await shard.apply([Vote(rules, agent, item, value)], now)
+        await trending_as_of(shard, now + age)
+
+
+async def trending_as_of(shard: Shard, now: int) -> None:
+    """Checks every view of the trending ranking of a board against the whole of it."""
+    await shard.live.roll(SHARD, now, periods_at(now), {BOARDS[0].number: 0})
+    (ranking,) = await read(shard, [Query(BOARDS[0].number, "trending", TopView(100))])
+    shown = standings(ranking)
+    assert shown == ranked({row.item: (row.points, row.up, row.down) for row in ranking.rows})
+    views: dict[ViewSpec, list[Standing]] = {}
+    views |= {TopView(n, first): shown[first : first + n] for n in (1, 2, 5) for first in range(len(shown) + 1)}
+    views |= {AroundView(row.item, span): around(shown, row.item, span) for row in shown for span in (0, 1, 4)}
+    views |= {ItemsView((row.item,)): [row] for row in shown}
+    parts = await read(shard, [Query(BOARDS[0].number, "trending", view) for view in views])
+    for (view, wanted), part in zip(views.items(), parts, strict=True):
+        assert standings(part) == wanted, view
+
+
+async def test_a_score_between_two_hundredths_ranks_as_it_is_shown(any_redis_url: str) -> None:
+    """A vote's 100 points are 12.5 after 18 hours, give or take the last bit of a double."""
+    async with open_shard(any_redis_url, number=SHARD) as shard:
+        await shard.live.add_items(BOARDS[0], board_items(TRENDING), NOON)
+        # At these distances from the first vote the two ways to round differ.
+        for minute, item, value in ((0, "a", 1), (36, "z", 1), (138, "B", -1)):
+            await shard.apply([Vote(BOARDS[0], minute, item, value)], NOON + minute * MINUTE)
+        await trending_as_of(shard, NOON + 36 * MINUTE + 18 * HOUR)
+        await trending_as_of(shard, NOON + 138 * MINUTE + 18 * HOUR)
+
+
+async def test_a_long_tie_of_trending_scores_is_read_whole(any_redis_url: str) -> None:
+    """More items than Lua's stack holds."""
+    rules = BOARDS[0]
+    items = {f"item-{n:05d}": n for n in range(1, 9001)}
+    async with open_shard(any_redis_url, number=SHARD) as shard:
+        await shard.live.add_items(rules, board_items(items), NOON)
+        for minute, first in enumerate(range(1, 9001, 1000)):
+            votes = [Vote(rules, 1, f"item-{n:05d}", 1) for n in range(first, first + 1000)]
+            await shard.apply(votes, NOON + minute * MINUTE)
+        now = NOON + DAY
+        await shard.live.roll(SHARD, now, periods_at(now), {rules.number: 0})
+        page, near = await read(
+            shard,
+            [
+                Query(rules.number, "trending", TopView(2, 4000)),
+                Query(rules.number, "trending", AroundView("item-04001", 1)),
+            ],
+        )
+        assert [(row.item, row.rank) for row in page.rows] == [("item-04001", 1), ("item-04002", 1)]
+        assert [row.item for row in near.rows] == ["item-04000", "item-04001", "item-04002"]
 
 
 async def test_versions_rise_with_each_batch_that_touches_a_board(any_redis_url: str) -> None:
