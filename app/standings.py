@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from time import monotonic
 from typing import Final, Protocol
 
+from app.movement import FindsRanks, Movement, Ranks
 from channels.errors import PlauditError
 from channels.ranking import View
 from channels.wire import Label
-from storage.errors import ArchiveUnavailable, StoreUnavailable
+from storage.errors import StoreUnavailable
 from storage.live import LiveStore, title_field
-from storage.samples import Samples
-from storage.types import Board, Known, Query, Ranking, Row, TopView, ViewSpec, Window
+from storage.types import Board, Known, Query, Ranking, Row, Sample, TopView, ViewSpec, Window
 
 _LABELS: Final = 200_000
-_SAMPLES: Final = 500
-_SAMPLE_WITHIN: Final = 0.25
-_ASK_FOR: Final = 5.0
 
 State = tuple[str, int]
 
@@ -37,16 +31,13 @@ class Standings:
     states: States
 
     def __init__(
-        self, live: LiveStore, samples: Samples, known: Callable[[int], Known | None] = lambda shard: None
+        self, live: LiveStore, samples: FindsRanks, known: Callable[[int], Known | None] = lambda shard: None
     ) -> None:
         """`known` tells how far a shard's live state is known to have come."""
         self._live = live
         self._known = known
-        self._samples = samples
+        self._movement = Movement(samples)
         self._labels: dict[str, Label] = {}
-        self._asking: dict[tuple[int, Window, int], asyncio.Task[None]] = {}
-        self._ask_from = 0.0
-        self._ranks: OrderedDict[tuple[int, Window, int], dict[str, int]] = OrderedDict()
 
     def state(self, board: Board) -> State | None:
         """The newest (epoch, version) of a board that is known; None where only a read can tell."""
@@ -75,45 +66,14 @@ class Standings:
         found = dict(zip(asked, await self._live.read(shard, asked), strict=True))
         if any(_lost_events(ranking, known) for ranking in found.values()):
             raise StoreUnavailable("the live store has lost events and is about to be rebuilt")
+        before = await self._movement.ranks(
+            _sample(query, ranking) for query, ranking in found.items() if ranking is not None and ranking.reference
+        )
         views: list[View | None] = []
         for query in queries:
             ranking = found[whole.get(query, query)]
-            views.append(None if ranking is None else await self._view(query, ranking))
+            views.append(None if ranking is None else _view(query, ranking, before.get(_sample(query, ranking), {})))
         return views
-
-    async def _view(self, query: Query, ranking: Ranking) -> View:
-        before = await self._ranks_at(query.board, query.window, ranking.reference)
-        top = isinstance(query.view, TopView)
-        own = ranking.rows[: query.view.limit] if isinstance(query.view, TopView) else ranking.rows
-        rows = [_moved(row, before) for row in own] if before else own
-        return View.of(ranking.epoch, ranking.version, ranking.total, rows, top=top)
-
-    async def _ranks_at(self, board: int, window: Window, reference: int) -> dict[str, int]:
-        """Ranks as of a sample. While the archive is away there is no movement, rather than no ranking."""
-        if not reference:
-            return {}
-        key = board, window, reference
-        known = self._ranks.get(key)
-        if known is not None:
-            return known
-        # Every board's viewers wait for this: an archive that does not answer must not hold them up.
-        asking = self._asking.get(key)
-        if asking is None and monotonic() >= self._ask_from:
-            asking = self._asking[key] = asyncio.create_task(self._ask(key))
-        if asking is not None:
-            await asyncio.wait({asking}, timeout=_SAMPLE_WITHIN)
-        return self._ranks.get(key, {})
-
-    async def _ask(self, key: tuple[int, Window, int]) -> None:
-        try:
-            async with asyncio.timeout(_ASK_FOR):
-                self._ranks[key] = await self._samples.ranks(*key)
-            if len(self._ranks) > _SAMPLES:
-                self._ranks.popitem(last=False)
-        except (ArchiveUnavailable, TimeoutError):
-            self._ask_from = monotonic() + _ASK_FOR
-        finally:
-            del self._asking[key]
 
     async def labels(self, board: Board, items: Iterable[str]) -> dict[str, Label]:
         """What items of a board are called. One that has no title is left out."""
@@ -131,7 +91,18 @@ class Standings:
         return {item: self._labels[field] for item, field in fields.items() if field in self._labels}
 
 
-def _moved(row: Row, before: dict[str, int]) -> Row:
+def _sample(query: Query, ranking: Ranking) -> Sample:
+    return Sample(query.board, query.window, ranking.reference)
+
+
+def _view(query: Query, ranking: Ranking, before: Ranks) -> View:
+    top = isinstance(query.view, TopView)
+    own = ranking.rows[: query.view.limit] if isinstance(query.view, TopView) else ranking.rows
+    rows = [_moved(row, before) for row in own] if before else own
+    return View.of(ranking.epoch, ranking.version, ranking.total, rows, top=top)
+
+
+def _moved(row: Row, before: Ranks) -> Row:
     return Row(row.item, row.rank, row.points, row.up, row.down, before.get(row.item))
 
 

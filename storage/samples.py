@@ -7,7 +7,7 @@ from typing import Final
 
 from storage.archive import Archive
 from storage.calendar import milliseconds, moment
-from storage.types import Row, Window
+from storage.types import Row, Sample, Window
 
 DEPTH: Final = 1000
 """Items of a ranking that a sample holds; whoever stands lower has no movement."""
@@ -33,11 +33,18 @@ class Samples:
                 points=[row.points for row in rows],
             )
 
-    async def ranks(self, board: int, window: Window, at: int) -> dict[str, int]:
-        """Item -> rank as of the sample taken at `at` (ms); empty where there is none."""
+    async def ranks(self, wanted: Sequence[Sample]) -> list[dict[str, int]]:
+        """Item -> rank as of each of the samples; empty where there is none."""
+        found: list[dict[str, int]] = [{} for _ in wanted]
         async with self._archive.connection() as connection:
-            row = await self._queries.find_sample(connection, board=board, window=window, sampled_at=moment(at))
-        return {} if row is None else dict(zip(row["items"], row["ranks"], strict=True))
+            async for row in self._queries.find_samples(
+                connection,
+                boards=[sample.board for sample in wanted],
+                windows=[sample.window for sample in wanted],
+                moments=[moment(sample.at) for sample in wanted],
+            ):
+                found[row["place"] - 1] = dict(zip(row["items"], row["ranks"], strict=True))
+        return found
 
     async def latest(self, shard: int, at: int) -> dict[int, int]:
         """For each board of a shard that has one, the moment (ms) of its latest sample at or before `at`."""

@@ -167,6 +167,14 @@ class AroundView(msgspec.Struct, frozen=True, gc=False):
 ViewSpec = TopView | ItemsView | AroundView
 
 
+class Sample(NamedTuple):
+    """One window of a board as it was at a moment (ms)."""
+
+    board: int
+    window: Window
+    at: int
+
+
 class Query(msgspec.Struct, frozen=True, gc=False):
     """One view of one window of a board: what a room shows, and what a read asks for."""
 

@@ -71,10 +71,12 @@ insert into rank_samples (board_id, time_window, sampled_at, items, ranks, point
 values (:board, :window, :sampled_at, :items::text[], :ranks::int[], :points::bigint[])
 on conflict do nothing;
 
--- name: find_sample(board, window, sampled_at)^
--- A board's ranks as of a moment.
-select items, ranks from rank_samples
-where board_id = :board and time_window = :window and sampled_at = :sampled_at;
+-- name: find_samples(boards, windows, moments)
+-- Ranks of boards, each as of a moment; `place` counts the boards asked for, from 1.
+select w.place, s.items, s.ranks
+from unnest(:boards::int[], :windows::text[], :moments::timestamptz[])
+    with ordinality as w (board, time_window, sampled_at, place)
+join rank_samples s on s.board_id = w.board and s.time_window = w.time_window and s.sampled_at = w.sampled_at;
 
 -- name: latest_samples(shard, at)
 -- For each board of a shard the latest sample at or before a moment: what movement is counted from then.

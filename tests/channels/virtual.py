@@ -38,8 +38,9 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     loop = VirtualLoop()
     try:
         loop.run_until_complete(main)
-        for task in (waiting := asyncio.all_tasks(loop)):
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
+        if waiting := asyncio.all_tasks(loop):
+            for task in waiting:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
     finally:
         loop.close()

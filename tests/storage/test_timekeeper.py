@@ -10,7 +10,7 @@ import pytest
 from storage.history import HOURS_KEPT
 from storage.samples import Samples
 from storage.timekeeper import Timekeeper
-from storage.types import Changed, Row, Window
+from storage.types import Changed, Row, Sample, Window
 from storage.verify import verify_shard
 from tests.storage.house import SONGS, House
 from tests.storage.shard import DAY, HOUR, MINUTE, NOON
@@ -183,8 +183,9 @@ async def test_movement_is_counted_from_the_sample_of_an_hour_ago(house: House, 
     assert references[:3] == [0, NOON, NOON + MINUTE]
     assert references[3] <= NOON + 140 * MINUTE
     await house.cast(house.vote("cyd", "aria", 1))
-    assert (await samples.ranks(house.songs.number, "all", NOON)) == {}, "two hours are enough"
-    latest = await samples.ranks(house.songs.number, "all", references[3])
+    wanted = [Sample(house.songs.number, "all", at) for at in (NOON, references[3])]
+    early, latest = await samples.ranks(wanted)
+    assert early == {}, "two hours are enough"
     assert (latest["Blues"], latest["aria"]) == (1, 2)
 
 
@@ -208,7 +209,8 @@ async def test_the_latest_old_sample_of_a_quiet_board_is_kept(house: House, keep
     await keeper.tick(NOON + 10 * HOUR)
     ranking = await house.ranking(house.contest, "all")
     assert ranking.reference in {NOON, NOON + 5 * HOUR}
-    assert (await Samples(house.archive).ranks(house.contest.number, "all", ranking.reference)).keys() == set(SONGS)
+    (ranks,) = await Samples(house.archive).ranks([Sample(house.contest.number, "all", ranking.reference)])
+    assert ranks.keys() == set(SONGS)
 
 
 async def test_nothing_is_done_to_boards_that_are_being_filled(house: House, keeper: Timekeeper) -> None:
