@@ -92,8 +92,11 @@ def _refused(scene: Scene) -> bool:
 
 def _memory(scene: Scene) -> int:
     """Bytes resident in all servers."""
-    processes = [process for server in scene.laboratory.servers for process in server.workers]
-    return sum(int(psutil.Process(process).memory_info().rss) for process in processes)
+    held = 0
+    for process in [process for server in scene.laboratory.servers for process in server.workers]:
+        with suppress(psutil.NoSuchProcess):
+            held += int(psutil.Process(process).memory_info().rss)
+    return held
 
 
 async def _look(scene: Scene, *, full: bool) -> None:
@@ -103,7 +106,13 @@ async def _look(scene: Scene, *, full: bool) -> None:
     """
     async with httpx.AsyncClient(timeout=10.0) as client:
         for server in scene.laboratory.servers:
-            ready = await client.get(f"{server.url}/health/ready")
+            try:
+                ready = await client.get(f"{server.url}/health/ready")
+            except httpx.TransportError:
+                if scene.alone:
+                    raise
+                # Another fault has it down.
+                continue
             told = ready.json()
             waiting = told.get("backlog", {}).get("0", {"events": 0, "seconds": 0.0})
             if ready.is_success or told["checks"]["archive"] is None:

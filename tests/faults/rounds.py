@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from storage.tasks import end
 from tests.faults import archive, clients, clock, network, processes, stores
 from tests.faults.audit import LOST, gather_facts, last_seq, quiet
 from tests.faults.faults import Fault, Scene
@@ -68,9 +69,7 @@ async def play(laboratory: Laboratory, faults: Sequence[Fault], random: Random, 
         )
         facts.stuck = stuck
     finally:
-        for task in watching:
-            task.cancel()
-        await asyncio.gather(*watching, return_exceptions=True)
+        await end(*watching)
     verdict = judge(facts, memory)
     verdict.diverged[:0] = laboratory.complaints
     if verdict.untold and all(fault.tells_all for fault in faults):
