@@ -45,7 +45,12 @@ class Lane(NamedTuple):
 
 def offer(request: Request, plan: Plan, as_of: int) -> None:
     """Leaves a plan for requests like this one; it rests on what was known after `as_of` had been forgotten."""
-    cast("MutableMapping[str, Any]", request.scope)[_SCOPE_KEY] = plan, as_of
+    cast("MutableMapping[str, Any]", request.scope).setdefault(_SCOPE_KEY, (plan, as_of))
+
+
+def withhold(request: Request) -> None:
+    """Lets no plan be left for requests like this one: it rests on what is in doubt."""
+    cast("MutableMapping[str, Any]", request.scope)[_SCOPE_KEY] = None, 0
 
 
 class Express:

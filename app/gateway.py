@@ -17,11 +17,13 @@ from app.voting import Voting
 from channels.codec import Codec
 from channels.errors import BAD_TOKEN, NOT_READING, OVERLOADED
 from channels.hub import Hub
+from storage.errors import ArchiveUnavailable
 
 STALLED_AFTER: Final = 30.0
 """Seconds that a client may leave what it was sent unread."""
 
 _QUIET_WITHIN: Final = 1.0
+_CHECK_AGAIN: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +64,7 @@ class Gateway:
             removed=self._removed,
             on_ack=on_ack,
         )
+        registry.on_void = self.revoke
         self._limit = limit
         self._limit_per_address = limit_per_address
         self._origins = frozenset(origins)
@@ -123,16 +126,44 @@ class Gateway:
         for connection in list(self._by_key.get(key_hash, ())):
             connection.expel(BAD_TOKEN, "this key was revoked")
 
-    async def revalidate(self) -> None:
-        """Closes connections whose keys are void by now: notices of it may have been missed."""
-        for key_hash in list(self._by_key):
+    async def keep_checking(self) -> None:
+        """Closes connections whose keys are void by now, notices of it having been missed, until cancelled.
+
+        Keys that could not be checked, or were used in doubt since then, over HTTP too, are checked again.
+        """
+        said = False
+        while True:
+            try:
+                await self._check()
+            except ArchiveUnavailable as error:
+                # It may answer others: a table is locked, say.
+                if not said:
+                    log.warning("keys of connections can't be checked", error=str(error))
+                said = True
+                self.send_lapsed_away()
+            else:
+                said = False
+                self._registry.settled()
+                await self._registry.used_in_doubt()
+            await asyncio.sleep(_CHECK_AGAIN)
+
+    async def _check(self) -> None:
+        for key_hash in {*self._by_key, *self._registry.to_check()}:
             if not await self._registry.valid(key_hash):
+                # The registry tells of those alone that it knew.
                 self.revoke(key_hash)
 
     def send_away(self) -> None:
         """Closes every connection that uses a key: nobody knows whether it is still good."""
-        for connections in list(self._by_key.values()):
-            for connection in list(connections):
+        self._send_away(list(self._by_key))
+
+    def send_lapsed_away(self) -> None:
+        """Closes connections whose keys have been in doubt for too long."""
+        self._send_away([key_hash for key_hash in self._by_key if self._registry.lapsed(key_hash)])
+
+    def _send_away(self, keys: Iterable[bytes]) -> None:
+        for key_hash in keys:
+            for connection in list(self._by_key.get(key_hash, ())):
                 connection.expel(OVERLOADED, "keys can't be checked now", retry_after_ms=5000)
 
     async def quiesce(self) -> None:

@@ -2,7 +2,8 @@
 
 Other servers' changes arrive as notices. While none can be heard, the archive being away, what is remembered serves;
 when they are heard again it is in doubt, since some may have been missed, and is asked for anew before it is used.
-Where that fails, because the archive comes and goes, what is in doubt serves on, and keys no longer than `STALE_FOR`.
+Where that fails, because the archive comes and goes, what is in doubt serves on, and keys no longer than `STALE_FOR`;
+nobody waits for it twice (`app.questions`), and nothing that lasts is made of it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from app.guard import Guard
+from app.questions import Questions, answer_within
 from channels.errors import PlauditError
 from storage.boards import Boards
 from storage.directory import Credential, Directory, hash_secret
@@ -29,11 +32,11 @@ KEYS: Final = 200_000
 """Credentials that are remembered at most; some sixty megabytes."""
 
 STALE_FOR: Final = 1800.0
-"""Seconds for which a key is believed that may have been revoked unheard. A plan that was made of it in the last of
-these (`app.express`) lasts at most as long again: within an hour all is over."""
+"""Seconds for which a key is believed that may have been revoked unheard, also on connections that are open. Requests
+take the short way (`app.express`) for as long at most, and none learns it from a key that is in doubt already."""
 
-_PATIENCE: Final = 1.0
-"""Seconds for an answer where there is an older one."""
+_CHECKED_WITHIN: Final = 5.0
+"""Seconds for an answer about the key of a connection that is open."""
 
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -54,6 +57,12 @@ class Registry:
         self._default = default_tenant
         self._guard = guard or Guard()
         self._clock = clock
+        self.on_void: Callable[[bytes], None] = lambda key_hash: None
+        """Told of the hash of a key that was good and turns out to be revoked."""
+        self._asked_keys = Questions()
+        self._asked_boards = Questions()
+        self._used_in_doubt: set[bytes] = set()  # keys, though notices are heard
+        self._use_in_doubt = asyncio.Event()
         self._unknown = asyncio.Semaphore(UNKNOWN_AT_ONCE)
         self._keys: OrderedDict[bytes, Credential] = OrderedDict()
         self._good: OrderedDict[bytes, None] = OrderedDict()
@@ -105,11 +114,15 @@ class Registry:
         """Looks up a key that was good; while the archive does not answer, it is for as long as that serves."""
         if not self._serves(digest):
             return await self._look_up(digest)
-        with suppress(ArchiveUnavailable, TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
-                return await self._look_up(digest)
+        with suppress(ArchiveUnavailable):
+            if await self._asked_keys.ask(digest, partial(self._look_up, digest)) is None:
+                return None
+        # Not what was found, which may have been revoked since.
         if digest not in self._keys:
             raise ArchiveUnavailable("PostgreSQL does not answer, and the key was revoked meanwhile")
+        if digest in self._doubtful_keys:
+            self._used_in_doubt.add(digest)
+            self._use_in_doubt.set()
         return self._keys[digest]
 
     async def _try(self, digest: bytes, address: str) -> Credential | None:
@@ -130,8 +143,10 @@ class Registry:
             forgotten = self._forgotten
             found = await self._directory.find_hash(digest)
             if found is None:
-                self._keys.pop(digest, None)
-                self._doubtful_keys.pop(digest, None)
+                if digest in self._keys or digest in self._good:
+                    # It was revoked unheard: what rests on it ends, too.
+                    self.forget_key(digest)
+                    self.on_void(digest)
                 return None
             if forgotten == self._forgotten:
                 break
@@ -175,15 +190,16 @@ class Registry:
         before = self._by_slug.get(tenant.number)
         if before is None:
             return await self._ask_for_boards(tenant)
-        with suppress(ArchiveUnavailable, TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
-                return await self._ask_for_boards(tenant)
+        with suppress(ArchiveUnavailable):
+            return await self._asked_boards.ask(tenant.number, partial(self._ask_for_boards, tenant))
         return before
 
     def _known_boards(self, tenant: Tenant) -> dict[str, Board] | None:
-        """What can be told of a tenant's boards without asking."""
+        """What can be told of a tenant's boards without waiting for an answer."""
         if self._hearing and tenant.number in self._doubtful_boards:
-            return None
+            if not self._asked_boards.silent:
+                return None
+            self._asked_boards.try_again(tenant.number, partial(self._ask_for_boards, tenant))
         return self._by_slug.get(tenant.number)
 
     async def _ask_for_boards(self, tenant: Tenant) -> dict[str, Board]:
@@ -199,19 +215,46 @@ class Registry:
         found = (await self.boards(tenant)).get(slug)
         if found is None and (not self._hearing or tenant.number in self._doubtful_boards):
             # It may have been made unheard.
-            found = (await self._ask_for_boards(tenant)).get(slug)
+            asked = await self._asked_boards.ask(tenant.number, partial(self._ask_for_boards, tenant))
+            found = asked.get(slug)
         if found is None:
             raise PlauditError("unknown_board", f"There is no board {slug!r}")
         return found
 
     def known_board(self, tenant: Tenant, slug: str) -> Board | None:
-        """One board if it can be told without asking; the hot path's short cut."""
+        """One board if it can be told without waiting; the hot path's short cut."""
         boards = self._known_boards(tenant)
         return None if boards is None else boards.get(slug)
 
     async def valid(self, digest: bytes) -> bool:
         """Whether the key of this hash still speaks for anybody. Raises ArchiveUnavailable."""
-        return self._known_key(digest) is not None or await self._look_up(digest) is not None
+        if self._known_key(digest) is not None:
+            return True
+        found = await answer_within(_CHECKED_WITHIN, partial(self._look_up, digest))
+        self._asked_keys.begin_anew()
+        return found is not None
+
+    def doubts_key(self, digest: bytes) -> bool:
+        """Whether a key may have been revoked unheard and was not asked for since."""
+        return digest in self._doubtful_keys
+
+    def doubts_boards(self, tenant: int) -> bool:
+        """Whether a tenant's boards may have been changed unheard and were not asked for since."""
+        return tenant in self._doubtful_boards
+
+    def lapsed(self, digest: bytes) -> bool:
+        """Whether a key has been in doubt for too long to be taken for good."""
+        return digest in self._doubtful_keys and not self._serves(digest)
+
+    async def used_in_doubt(self) -> None:
+        """Returns when a key was taken for good that is in doubt, since `to_check` told of such."""
+        await self._use_in_doubt.wait()
+
+    def to_check(self) -> list[bytes]:
+        """Keys that were taken for good, and are in doubt still."""
+        self._use_in_doubt.clear()
+        self._used_in_doubt &= self._doubtful_keys.keys()
+        return list(self._used_in_doubt)
 
     def forget_key(self, digest: bytes) -> None:
         """Makes a key be looked up again."""
@@ -230,13 +273,15 @@ class Registry:
         """Notices are heard from now on. Some may have been missed: everything is in doubt until it is asked for."""
         self._forgotten += 1
         self._hearing = True
+        self._asked_keys.begin_anew()
+        self._asked_boards.begin_anew()
         since = self._clock() if self._unsure_since is None else self._unsure_since
         # What is in doubt already stays so for as long as it was.
         self._doubtful_keys = dict.fromkeys(self._keys, since) | self._doubtful_keys
         self._doubtful_boards.update(self._by_slug)
 
     def settled(self) -> None:
-        """All keys that connections use were asked for since notices are heard."""
+        """All keys in use were asked for since notices are heard."""
         self._unsure_since = None
 
     def lost(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from app.calls import Request, header, services_of
+from app.express import withhold
 from channels.errors import PlauditError
 from storage.directory import Credential
 from storage.types import Agent, Tenant
@@ -27,7 +28,11 @@ async def credential_of(request: Request) -> Credential | None:
     if scheme.lower() != "bearer" or not secret:
         raise PlauditError("unauthorized", 'The Authorization header must be "Bearer" and an API key')
     address = request.client.host if request.client else ""
-    return await services_of(request).registry.credential(secret, address)
+    registry = services_of(request).registry
+    found = await registry.credential(secret, address)
+    if registry.doubts_key(found.key_hash):
+        withhold(request)
+    return found
 
 
 async def tenant_of(request: Request) -> Tenant:

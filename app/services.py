@@ -330,25 +330,25 @@ class Services:
             if self.registry.lost():
                 log.warning("keys could not be checked for too long: none is taken for good any more")
                 self.gateway.send_away()
+            else:
+                self.gateway.send_lapsed_away()
             await asyncio.sleep(_RECONNECT)
 
     async def _make_up(self, lost: asyncio.Event) -> None:
-        """Asks for what may have been missed, and returns when notices are not heard any more."""
+        """Asks for what may have been missed, until notices are not heard any more."""
         asking = asyncio.create_task(self._ask_for_missed())
         losing = asyncio.create_task(lost.wait())
         try:
             await asyncio.wait([asking, losing], return_when=asyncio.FIRST_COMPLETED)
             if asking.done():
                 asking.result()
-                await losing
         finally:
             await end(asking, losing)
 
     async def _ask_for_missed(self) -> None:
         for tenant in await self.directory.tenants():
             self._want_shard(tenant.shard)
-        await self.gateway.revalidate()
-        self.registry.settled()
+        await self.gateway.keep_checking()
 
     def _notice(self, text: str) -> None:
         match decode_notice(text):

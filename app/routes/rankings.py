@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from app.answers import HttpReply
 from app.calls import Answer, Call, Request, answer, encode, header, path_part, read_query, services_of, to_asgi
-from app.express import Respond, offer
+from app.express import Respond, offer, withhold
 from app.pages import Page, Pages, etag, matches
 from app.security import tenant_of
 from app.services import Services
@@ -147,6 +147,8 @@ async def _ranking(request: Request, board: Board, window: Window, top: TopView,
         page = Page((view.epoch, view.version), body)
         pages.put((board.number, window, top), page)
         reply = _shown(page, has)
+    if services.registry.doubts_boards(board.tenant):
+        withhold(request)
     if has is None or len(has) <= _LONGEST_TAG:
         offer(request, partial(_read_at_once, services, pages, board, window, top, has), as_of)
     return to_asgi(reply)

@@ -30,7 +30,7 @@ from app.calls import (
     to_asgi,
 )
 from app.express import Respond, offer
-from app.problems import problem
+from app.problems import as_plaudit_error, problem
 from app.security import Caller, agent_of
 from app.services import Services
 from app.shapes.votes import NewVote, NewVotes, RawVotes, VoteError, VoteQuery, VoteResult, VoteResults
@@ -39,6 +39,7 @@ from channels.protocol import Status as StatusName
 from channels.ranking import score_of
 from storage.batches import Reply
 from storage.calendar import until_tomorrow
+from storage.errors import ArchiveUnavailable
 from storage.types import Agent, Board, Outcome, Status
 
 _DAY_SECONDS: Final = 86_400
@@ -193,7 +194,8 @@ async def cast_votes(request: Request) -> ASGIResponse:
     services, caller = services_of(request), await agent_of(request)
     raws = (await read_body(request, _decode_votes)).votes
     check_batch(raws)
-    batch = _Batch(services, caller.agent, [await _understood(services, caller, raw) for raw in raws])
+    boards: dict[str, Board | PlauditError] = {}
+    batch = _Batch(services, caller.agent, [await _understood(services, caller, raw, boards) for raw in raws])
     results = await batch.cast()
     services.metrics.acked("http", time.perf_counter() - started)
     return answer(VoteResults(results), 200, NOT_STORED | _rate_limit(services, caller.agent, batch.quota))
@@ -242,8 +244,13 @@ class _Batch:
             self._done.set_result(None)
 
 
-async def _understood(services: Services, caller: Caller, raw: Raw) -> tuple[Board, NewVote] | PlauditError:
-    """One vote of many. Raises PlauditError `invalid` for bytes that are no text: then all of the body is no JSON."""
+async def _understood(
+    services: Services, caller: Caller, raw: Raw, boards: dict[str, Board | PlauditError]
+) -> tuple[Board, NewVote] | PlauditError:
+    """One vote of many; `boards` holds what is known of those that the others are for.
+
+    Raises PlauditError `invalid` for bytes that are no text: then all of the body is no JSON.
+    """
     try:
         vote = _decode_vote(raw)
     except msgspec.ValidationError as error:
@@ -251,13 +258,21 @@ async def _understood(services: Services, caller: Caller, raw: Raw) -> tuple[Boa
     except MALFORMED as error:
         raise PlauditError("invalid", said(error)) from error
     try:
-        return await _board(services, caller, vote), vote
+        _check_own(caller, vote)
     except PlauditError as error:
         return error
+    board = boards.get(vote.board_slug)
+    if board is None:
+        try:
+            board = await _board(services, caller, vote)
+        except (PlauditError, ArchiveUnavailable) as error:
+            board = as_plaudit_error(error)
+        boards[vote.board_slug] = board
+    return board if isinstance(board, PlauditError) else (board, vote)
 
 
 async def _board(services: Services, caller: Caller, vote: NewVote) -> Board:
-    """The board that a vote is for. Raises PlauditError `forbidden` or `unknown_board`."""
+    """The board that a vote is for. Raises PlauditError `forbidden` or `unknown_board`, and ArchiveUnavailable."""
     _check_own(caller, vote)
     slug = vote.board_slug
     known = services.registry.known_board(caller.tenant, slug)
