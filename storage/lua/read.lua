@@ -56,44 +56,42 @@ end
 
 -- First and last place of a tie that can't be cut at a place of the zset: decayed scores are shown rounded, and those
 -- that are shown alike stand by what is left below a hundredth, not by id. Just the place where the order is right.
+-- Then the points.
 local function tie_at(w, place)
   if w.exact then return place, place end
   local points = points_of(w, stored_at(w, place))
   local first, last = count_above(w, points), count_above(w, points - 1) - 1
   if stored_at(w, first) == stored_at(w, last) then return place, place end
-  return first, last
+  return first, last, points
 end
 
--- Appends the items of some places of the zset and of the ties at both ends; answers how many are before the first.
-local function stored_range(w, first, last, rows)
-  last = math.min(last, w.total - w.zeros - 1)
-  if last < first then return 0 end
-  local from = first > 0 and tie_at(w, first) or 0
-  local _, to = tie_at(w, last)
-  local flat = redis.call('ZRANGE', w.zset, from, to, 'WITHSCORES')
-  for i = 1, #flat, 2 do rows[#rows + 1] = { flat[i], 0, points_of(w, tonumber(flat[i + 1])), 0, 0 } end
-  return first - from
+-- Whether who has such a stored score, false for none, is shown with these points.
+local function shows(w, stored, points)
+  if points == 0 or not stored then return points == 0 and not stored end
+  return points_of(w, tonumber(stored)) == points
 end
 
--- Up to `count` items of score 0, walking the list from place `start` by `step`, after passing over `skip`.
-local function walk_zeros(w, start, step, skip, count)
+-- Up to `count` items of a tie, walking the list from place `start` by `step`, after passing over `skip`; looks at
+-- `most` places or a portion more, at all where it is nil.
+local function walk_tie(w, points, start, step, skip, count, most)
+  most = most or w.total
   local found = {}
   local place, portion = start, math.max(count, 16)
   if redis.call('EXISTS', w.zset) == 0 then
     place, skip = start + step * skip, 0
   end
-  while #found < count and place >= 0 and place < w.total do
+  while #found < count and place >= 0 and place < w.total and math.abs(place - start) < most do
     local first = step > 0 and place or math.max(0, place - portion + 1)
     local last = step > 0 and place + portion - 1 or place
     local ids = redis.call('ZRANGE', w.list, first, last)
     local stored = redis.call('ZMSCORE', w.zset, unpack(ids))
     for i = 1, #ids do
       local n = step > 0 and i or #ids - i + 1
-      if not stored[n] then
+      if shows(w, stored[n], points) then
         if skip > 0 then
           skip = skip - 1
         elseif #found < count then
-          found[#found + 1] = { ids[n], 0, 0, 0, 0 }
+          found[#found + 1] = { ids[n], 0, points, 0, 0 }
         end
       end
     end
@@ -113,6 +111,45 @@ local function reversed(rows)
   return turned
 end
 
+-- Whether so many items of a tie are found sooner by walking the list, which has them in order, than by reading all.
+local function walks(w, size, count)
+  return size > 1 and count * w.total < 2 * size * size
+end
+
+local function read_places(w, first, last, rows)
+  if last < first then return end
+  local flat = redis.call('ZRANGE', w.zset, first, last, 'WITHSCORES')
+  for i = 1, #flat, 2 do rows[#rows + 1] = { flat[i], 0, points_of(w, tonumber(flat[i + 1])), 0, 0 } end
+end
+
+-- `count` items of a tie after `skip` of them, in order; nothing where it is better to read all of the tie.
+local function sought(w, points, size, skip, count)
+  if not walks(w, size, skip + count) then return nil end
+  local found = walk_tie(w, points, 0, 1, skip, count, size)
+  return #found == count and found or nil
+end
+
+-- Appends the items of some places of the zset, and maybe all of the ties that are cut at both ends. Answers how many
+-- are before the first.
+local function stored_range(w, first, last, rows)
+  last = math.min(last, w.total - w.zeros - 1)
+  if last < first then return 0 end
+  local head, head_last, points = tie_at(w, first)
+  local till = math.min(last, head_last)
+  local begun = (head < first or till < head_last)
+    and sought(w, points, head_last - head + 1, first - head, till - first + 1)
+  if begun then
+    append(rows, begun)
+    return stored_range(w, till + 1, last, rows)
+  end
+  local tail, tail_last, tail_points = tie_at(w, last)
+  local ended = head < tail and last < tail_last
+    and sought(w, tail_points, tail_last - tail + 1, 0, last - tail + 1)
+  read_places(w, head, ended and tail - 1 or tail_last, rows)
+  if ended then append(rows, ended) end
+  return first - head
+end
+
 -- The items from `offset` on: rows, and how many of them are before the first.
 local function top(w, limit, offset)
   local rows = {}
@@ -120,7 +157,7 @@ local function top(w, limit, offset)
   local skip = stored_range(w, offset, math.min(w.above, ending) - 1, rows)
   local first = math.max(0, offset - w.above)
   local zeros = math.min(w.zeros, ending - w.above) - first
-  if zeros > 0 then append(rows, walk_zeros(w, 0, 1, first, zeros)) end
+  if zeros > 0 then append(rows, walk_tie(w, 0, 0, 1, first, zeros)) end
   skip = skip + stored_range(w, math.max(w.above, offset - w.zeros), ending - w.zeros - 1, rows)
   return rows, skip
 end
@@ -130,21 +167,27 @@ local function around(w, item, span)
   local place = redis.call('ZRANK', w.list, item)
   if not place then return {} end
   local stored = tonumber(redis.call('ZSCORE', w.zset, item) or 0)
-  local own, before, after = {}, {}, {}
-  if stored == 0 then
-    own[1] = { item, 0, 0, 0, 0 }
-    before = reversed(walk_zeros(w, place - 1, -1, 0, span))
-    after = walk_zeros(w, place + 1, 1, 0, span)
-  else
-    local first, last = tie_at(w, redis.call('ZRANK', w.zset, item))
+  local before, own, after = {}, { { item, 0, points_of(w, stored), 0, 0 } }, {}
+  local first, last
+  if stored ~= 0 then first, last = tie_at(w, redis.call('ZRANK', w.zset, item)) end
+  if stored == 0 or walks(w, last - first + 1, 2 * span + 1) then
+    before = reversed(walk_tie(w, own[1][3], place - 1, -1, 0, span))
+    after = walk_tie(w, own[1][3], place + 1, 1, 0, span)
+  elseif first < last then
+    own = {}
+    read_places(w, first, last, own)
+  end
+  if stored ~= 0 then
     local part_first = stored < 0 and 0 or w.above
     local part_last = stored < 0 and w.above - 1 or w.total - w.zeros - 1
-    stored_range(w, first, last, own)
-    stored_range(w, math.max(part_first, first - span), first - 1, before)
-    stored_range(w, last + 1, math.min(part_last, last + span), after)
+    local higher = {}
+    stored_range(w, math.max(part_first, first - span + #before), first - 1, higher)
+    append(higher, before)
+    before = higher
+    stored_range(w, last + 1, math.min(part_last, last + span - #after), after)
   end
   if stored > 0 and #before < span then
-    local zeros = reversed(walk_zeros(w, w.total - 1, -1, 0, span - #before))
+    local zeros = reversed(walk_tie(w, 0, w.total - 1, -1, 0, span - #before))
     append(zeros, before)
     before = zeros
   end
@@ -154,7 +197,7 @@ local function around(w, item, span)
     append(positive, before)
     before = positive
   end
-  if stored < 0 and #after < span then append(after, walk_zeros(w, 0, 1, 0, span - #after)) end
+  if stored < 0 and #after < span then append(after, walk_tie(w, 0, 0, 1, 0, span - #after)) end
   if stored <= 0 and #after < span then stored_range(w, w.above, w.above + span - #after - 1, after) end
   append(before, own)
   append(before, after)
