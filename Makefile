@@ -22,9 +22,9 @@ lint: $(VENV)/dev.stamp ## Checks style, formatting and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-chaos: $(VENV)/dev.stamp ## A million messages of nonsense, then 20 minutes of faults under load (SECONDS=120 SEED=7 for less)
+chaos: $(VENV)/dev.stamp ## A million messages of nonsense, then 20 minutes of faults under load (SECONDS=120 SEED=7 for less; KEEP=folder for the logs of what breaks)
 	@$(BIN)/python -m tests.faults --nonsense $(if $(SECONDS),20000,1000000) \
-		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep $(KEEP))
 
 bench: $(VENV)/dev.stamp ## Measures every case beside its floor, within ten minutes (CASES=a,b runs some)
 	@$(BIN)/python -m loadtests.bench $(CASES)
