@@ -138,8 +138,12 @@ class Proxy:
                 await asyncio.sleep(self._delay)
             if replies and self._cut_replies and len(data) > 1:
                 await self._break_off(writer, data)
-            for start in range(0, len(data), self._portion or _CHUNK):
-                writer.write(data[start : start + (self._portion or _CHUNK)])
+            sent = 0
+            while sent < len(data):
+                # What is left goes at once when it is fast again.
+                portion = self._portion or len(data)
+                writer.write(data[sent : sent + portion])
+                sent += portion
                 await writer.drain()
                 if self._portion:
                     await asyncio.sleep(self._delay)
