@@ -116,6 +116,9 @@ class Child:
         if process is None or exited is None:
             return
         self._process = self._exit = None
+        if exited.cancelled():
+            # With all tasks of a loop that was interrupted: the server still runs.
+            exited = asyncio.ensure_future(asyncio.to_thread(process.wait))
         try:
             if not exited.done():
                 process.send_signal(self._program.stop_signal)

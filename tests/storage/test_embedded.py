@@ -18,7 +18,7 @@ from storage.embedded.account import Account
 from storage.embedded.folder import Folder
 
 HOLD = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from storage.embedded import EmbeddedServers
 
@@ -27,6 +27,7 @@ async def main():
         print(*servers.pids.values(), flush=True)
         await asyncio.Event().wait()
 
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 asyncio.run(main())
 """
 """A process that runs the servers until it is killed, and says which processes they are."""
@@ -145,6 +146,16 @@ async def test_nobody_holds_a_folder_that_nobody_runs(tmp_path: Path) -> None:
     assert running(tmp_path / "nothing") is None
     (tmp_path / "lock").touch()
     assert running(tmp_path) is None
+
+
+async def test_an_interruption_that_cancels_every_task_ends_the_servers(
+    holder: tuple[subprocess.Popen[str], list[int]],
+) -> None:
+    process, pids = holder
+    assert all(map(alive, pids))
+    process.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(process.wait, 20)
+    assert not any(map(alive, pids))
 
 
 async def test_servers_whose_parent_was_killed_are_replaced(
