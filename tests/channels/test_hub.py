@@ -96,6 +96,21 @@ class Theatre:
             viewer.write(frame)
         return subscription
 
+    async def fill(self, boards: int) -> list[Viewer]:
+        """So many boards with a viewer each."""
+        viewers = [Viewer() for _ in range(boards)]
+        for number, viewer in enumerate(viewers, 1):
+            self.vote(100, number)
+            await self.join(viewer, of=board(number))
+        await self.quiet()
+        return viewers
+
+    def change_all(self, boards: int) -> None:
+        """A vote on each of them at once; reads are counted from here."""
+        self.reads.clear()
+        for number in range(1, boards + 1):
+            self.vote(200, number)
+
     async def until(self, done: Callable[[], bool]) -> None:
         """Waits in virtual time."""
         async with asyncio.timeout(60):
@@ -305,16 +320,11 @@ async def test_a_store_that_was_away_is_shown_when_it_is_back() -> None:
 @in_virtual_time
 async def test_many_boards_are_read_in_portions_of_which_two_are_under_way() -> None:
     theatre = Theatre()
-    numbers = range(1, 4 * PORTION + 1)
-    viewers = [Viewer() for _ in numbers]
-    for number, viewer in zip(numbers, viewers, strict=True):
-        theatre.vote(100, number)
-        await theatre.join(viewer, of=board(number))
+    viewers = await theatre.fill(4 * PORTION)
+    for number in range(1, len(viewers) + 1):
         await theatre.join(Viewer(), of=board(number), top=3)
     await theatre.quiet()
-    theatre.reads.clear()
-    for number in numbers:
-        theatre.vote(200, number)
+    theatre.change_all(len(viewers))
     await theatre.quiet()
     assert all(theatre.score(viewer) == 200 for viewer in viewers)
     assert [count for _, _, count in theatre.reads] == [2 * PORTION] * 4
@@ -326,15 +336,8 @@ async def test_many_boards_are_read_in_portions_of_which_two_are_under_way() -> 
 @in_virtual_time
 async def test_a_store_that_goes_away_between_two_portions_leaves_no_board_behind() -> None:
     theatre = Theatre()
-    numbers = range(1, 4 * PORTION + 1)
-    viewers = [Viewer() for _ in numbers]
-    for number, viewer in zip(numbers, viewers, strict=True):
-        theatre.vote(100, number)
-        await theatre.join(viewer, of=board(number))
-    await theatre.quiet()
-    theatre.reads.clear()
-    for number in numbers:
-        theatre.vote(200, number)
+    viewers = await theatre.fill(4 * PORTION)
+    theatre.change_all(len(viewers))
     await theatre.until(lambda: len(theatre.reads) == 4)
     theatre.away = True
     await theatre.quiet()
