@@ -7,6 +7,7 @@ and a broadcast is a loop of writes.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Any, Final
 
 from channels import frames
@@ -20,7 +21,7 @@ HIGH_WATER: Final = 256 * 1024
 _CLOSE_WITHIN: Final = 5.0
 
 
-class Websocket(asyncio.Protocol):
+class Websocket(asyncio.Protocol, ABC):
     """A websocket, for a subclass that hears of what comes over it and of what becomes of it.
 
     `peers` is uvicorn's set of connections, which it waits for when it stops.
@@ -63,25 +64,25 @@ class Websocket(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         transport.set_write_buffer_limits(high=HIGH_WATER)
 
+    @abstractmethod
     def received(self, message: frames.Message) -> None:
         """A message has come."""
-        raise NotImplementedError
 
+    @abstractmethod
     def held(self) -> None:
         """Nothing must be written from now on, for a while or for ever."""
-        raise NotImplementedError
 
+    @abstractmethod
     def freed(self) -> None:
         """The client keeps up again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def left(self) -> None:
         """A goodbye is said: what is not dealt with by now will not be."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gone(self) -> None:
         """The connection is lost."""
-        raise NotImplementedError
 
     # What the transport tells
 
