@@ -54,6 +54,11 @@ class Reader:
         self._size = 0
         self._wake = asyncio.Event()
 
+    @property
+    def transport(self) -> Reader:
+        """What takes the room's frames: itself."""
+        return self
+
     def attach(self, subscription: Subscription, first: Sequence[bytes]) -> None:
         """Takes a place in a room, and the frames to begin with."""
         self._subscription = subscription

@@ -36,22 +36,19 @@ class Websocket(asyncio.Protocol, ABC):
         "_peers",
         "_quiet",
         "_timer",
-        "_transport",
         "blocked",
         "blocked_since",
         "codec",
         "heard",
         "probed",
-        "write",
+        "transport",
     )
 
     def __init__(self, transport: asyncio.Transport, codec: Codec, peers: set[Any]) -> None:
         self._loop = asyncio.get_running_loop()
         self._peers = peers
-        self._transport = transport
+        self.transport = transport
         self.codec = codec
-        # For rooms, whose loops over thousands of members do nothing but write.
-        self.write = transport.write
         self.blocked = False  # whether nothing more must be written now, or ever
         self.blocked_since = 0.0
         self.heard = True
@@ -117,11 +114,11 @@ class Websocket(asyncio.Protocol, ABC):
         """The client does not keep up: nothing is sent, and nothing more is read from it, until it does."""
         self._hold()
         self.blocked_since = self._loop.time()
-        self._transport.pause_reading()
+        self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The client keeps up again: it is brought up to date."""
-        if self._closing or self._transport.is_closing():
+        if self._closing or self.transport.is_closing():
             return
         self.blocked = False
         self._read_on()
@@ -136,7 +133,7 @@ class Websocket(asyncio.Protocol, ABC):
     def pause(self) -> None:
         """Reads nothing more until `proceed`: what was read takes its time."""
         self._busy = True
-        self._transport.pause_reading()
+        self.transport.pause_reading()
 
     def proceed(self) -> None:
         """Reads on, if nothing else is in the way."""
@@ -147,18 +144,18 @@ class Websocket(asyncio.Protocol, ABC):
         """Reads nothing more, ever; what was read is still answered."""
         self._quiet = True
         if not self._closing:
-            self._transport.pause_reading()
+            self.transport.pause_reading()
 
     def _read_on(self) -> None:
         if not (self._busy or self._closing or self._quiet or self.blocked):
-            self._transport.resume_reading()
+            self.transport.resume_reading()
 
     # Out
 
     def _put(self, frame: bytes) -> None:
         """Hands a frame to the transport. After a goodbye nothing is sent."""
-        if not self._closing and not self._transport.is_closing():
-            self._transport.write(frame)
+        if not self._closing and not self.transport.is_closing():
+            self.transport.write(frame)
 
     def send(self, message: ServerMessage) -> None:
         """Sends a message, joined in one frame with all others of this turn of the loop."""
@@ -178,7 +175,7 @@ class Websocket(asyncio.Protocol, ABC):
             self.heard = self.probed = False
         elif self.probed:
             self._hold()
-            self._transport.abort()
+            self.transport.abort()
         else:
             self.probed = True
             self._put(frames.PING_FRAME)
@@ -197,27 +194,27 @@ class Websocket(asyncio.Protocol, ABC):
         self._put(frames.frame(self.codec.opcode, bye) + frames.close_frame(code, message))
         self.left()
         self._end()
-        self._transport.resume_reading()
+        self.transport.resume_reading()
 
     def _give_up(self, error: frames.FrameError) -> None:
         """Nothing that follows can be read, not even the client's goodbye: its end of stream has to do."""
         if not self._closing:
             self.expel(error.code, error.reason)
-            self._transport.write_eof()
+            self.transport.write_eof()
 
     def _closed_by_client(self, code: int) -> None:
         if not self._closing:
             self._flush()
             self._put(frames.close_frame(code) if code != frames.NO_STATUS else frames.frame(frames.CLOSE, b""))
             self._end()
-        self._transport.close()
+        self.transport.close()
 
     def _end(self) -> None:
         """Sends nothing more. Whoever does not take what was sent, or does not answer, is cut off."""
         self._closing = True
         self._hold()
         self._stop_timer()
-        self._timer = self._loop.call_later(_CLOSE_WITHIN, self._transport.abort)
+        self._timer = self._loop.call_later(_CLOSE_WITHIN, self.transport.abort)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -9,7 +9,7 @@ snapshot.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final, Protocol
 
@@ -36,8 +36,16 @@ class Member(Protocol):
     """Whether its buffer is over the mark, or it is going: then nothing must be written to it. A member that comes to
     be blocked tells its subscriptions (`hold`)."""
 
-    def write(self, frame: bytes, /) -> None:
-        """Hands bytes to the transport. Never waits, never raises."""
+    @property
+    def transport(self) -> Transport:
+        """What takes its frames: the same object all the time."""
+
+
+class Transport(Protocol):
+    """The way to one member."""
+
+    def write(self, frame: bytes, /) -> object:
+        """Takes bytes. Never waits, never raises."""
 
 
 class Subscription:
@@ -62,38 +70,56 @@ class Subscription:
             return
         held, self.behind = self.behind, None
         for prepared in self.room.missed(self.member.codec, self.number, held):
-            self.member.write(prepared)
+            self.member.transport.write(prepared)
 
 
 class _Group:
-    """Subscriptions that get the same bytes.
+    """Subscriptions that get the same bytes: those that take them now, with their transports, and those that don't.
 
-    For those that take them now, `writes` has all that a delivery needs: a loop over thousands of members is as fast
-    as few objects are touched.
+    A loop over thousands is as fast as few objects are touched, each being a miss of the processor's cache: so it
+    goes over a list of transports that is kept until somebody comes or goes.
     """
 
-    __slots__ = ("held", "writes")
+    __slots__ = ("_listed", "_taking", "held")
 
     def __init__(self) -> None:
-        self.writes: dict[Subscription, Callable[[bytes], object]] = {}
+        self._taking: dict[Subscription, Transport] = {}
+        self._listed: list[Transport] | None = None
         self.held: dict[Subscription, None] = {}
 
     def __len__(self) -> int:
-        return len(self.writes) + len(self.held)
+        return len(self._taking) + len(self.held)
 
     def __iter__(self) -> Iterator[Subscription]:
-        return chain(self.writes, self.held)
+        return chain(self._taking, self.held)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nobody takes anything now."""
+        return not self._taking
+
+    def add(self, subscription: Subscription) -> None:
+        """Lets in somebody who takes what comes."""
+        self._taking[subscription] = subscription.member.transport
+        self._listed = None
+
+    def pop(self, subscription: Subscription) -> bool:
+        """Lets go of somebody who took what came; answers whether it was there."""
+        self._listed = None
+        return self._taking.pop(subscription, None) is not None
 
     def deliver(self, data: bytes, prev: int) -> int:
         """Hands bytes to everyone who takes them, and notes that the others stay behind at version `prev`."""
-        # A copy: whose buffer is full with this one tells at once, and is held.
-        writes = list(self.writes.values())
         for subscription in self.held:
             if subscription.behind is None:
                 subscription.behind = prev
-        for write in writes:
-            write(data)
-        return len(writes)
+        transports = self._listed
+        if transports is None:
+            transports = self._listed = list(self._taking.values())
+        # Whose buffer is full with this one tells at once, and is held: then the next list is another one.
+        for transport in transports:
+            transport.write(data)
+        return len(transports)
 
 
 class Room:
@@ -126,7 +152,7 @@ class Room:
     @property
     def stalled(self) -> bool:
         """Whether nobody in the room can take anything now."""
-        return not any(group.writes for group in self._groups.values())
+        return all(group.stalled for group in self._groups.values())
 
     def subscriptions(self) -> Iterator[Subscription]:
         """Everyone in the room."""
@@ -139,7 +165,7 @@ class Room:
         if subscription.member.blocked:
             group.held[subscription] = None
         else:
-            group.writes[subscription] = subscription.member.write
+            group.add(subscription)
 
     def remove(self, subscription: Subscription) -> None:
         """Lets a subscription go."""
@@ -147,7 +173,7 @@ class Room:
         group = self._groups.get(key)
         if group is None:
             return
-        group.writes.pop(subscription, None)
+        group.pop(subscription)
         group.held.pop(subscription, None)
         if not group:
             del self._groups[key]
@@ -155,7 +181,7 @@ class Room:
     def hold(self, subscription: Subscription) -> None:
         """Passes a member over from now on."""
         group = self._groups.get(_key(subscription))
-        if group is not None and group.writes.pop(subscription, None) is not None:
+        if group is not None and group.pop(subscription):
             group.held[subscription] = None
 
     def release(self, subscription: Subscription) -> None:
@@ -163,7 +189,7 @@ class Room:
         group = self._groups.get(_key(subscription))
         if group is not None and subscription in group.held:
             del group.held[subscription]
-            group.writes[subscription] = subscription.member.write
+            group.add(subscription)
 
     def unlabelled(self, rows: Iterable[str]) -> list[str]:
         """Items among these that the room has no label for."""

@@ -24,7 +24,7 @@ LOCK_PURPOSE: Final = 1
 ENTRIES: Final = 64
 """Batches of votes in one transaction at most; at a thousand votes each, some ten megabytes."""
 
-PAUSE: Final = 0.1
+PAUSE: Final = 0.25
 """Seconds between two transactions while the log is short: each costs PostgreSQL an fsync on what may be the disk
 that votes wait for, whether it holds one vote or thousands."""
 

@@ -19,6 +19,10 @@ class Viewer:
         self.frames: list[bytes] = []
         self.messages: list[ServerMessage] = []
 
+    @property
+    def transport(self) -> "Viewer":
+        return self
+
     def write(self, frame: bytes) -> None:
         assert not self.blocked, "nothing is written to a member whose buffer is full"
         self.frames.append(frame)

@@ -160,6 +160,10 @@ class Screen:
         self.writes = 0
         self.last = b""
 
+    @property
+    def transport(self) -> Screen:
+        return self
+
     def write(self, frame: bytes) -> None:
         self.writes += 1
         self.last = frame

@@ -18,7 +18,7 @@ ITEMS: Final = 200
 RATE: Final = 12
 WIDTH: Final = 20
 RULES: Final = {"ballot": "points", "minimum": 0, "maximum": 30_000, "ballots_change": True}
-_ROUNDS: Final = 5
+_ROUNDS: Final = 9
 _SECONDS: Final = 2.0
 
 # A room shows a change at once if the last one was over one and a half intervals ago: so bursts don't wait for ticks.

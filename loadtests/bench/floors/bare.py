@@ -72,6 +72,7 @@ class Broadcast:
             data = _frame(self._value, width)
             for transport in self._all:
                 transport.write(data)
+        await asyncio.sleep(began + seconds - time.monotonic())
         return Burst(sent, 0)
 
 
