@@ -18,7 +18,7 @@ IDLE: Final = 10_000
 _WARM: Final = 200
 _TICK_MS: Final = 100
 _LOAD: Final = 10_000
-_SECONDS: Final = 8.0
+_SECONDS: Final = 15.0
 
 
 async def screen(lab: Lab) -> Measurement:
@@ -32,11 +32,11 @@ async def screen(lab: Lab) -> Measurement:
         voters = await stack.enter_async_context(
             child("clients.voters", port=server.port, keys=keys, board="stage", items=ITEMS, plan="uniform")
         )
-        await probe.call("run", Latencies, count=5, gap=0.2)
-        idle = await probe.call("run", Latencies, count=50, gap=0.16)
+        await probe.call("run", Latencies, count=5, least=0.2, most=0.2)
+        idle = await probe.call("run", Latencies, count=50, least=0.16, most=0.3)
         loading = asyncio.create_task(voters.call("paced", VoteRun, seconds=_SECONDS, rate=_LOAD))
         await asyncio.sleep(0.5)
-        busy = await probe.call("run", Latencies, count=100, gap=0.005)
+        busy = await probe.call("run", Latencies, count=120, least=0.0, most=0.1)
         load = await loading
     return Measurement(
         figure=f"idle p50 {idle.p50:.1f} ms; under {load.rate:,.0f} votes/s p99 {busy.p99:.0f} ms",

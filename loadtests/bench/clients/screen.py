@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
@@ -50,6 +51,7 @@ class Probe:
         self._viewer = viewer
         self._board = board.encode()
         self._value = 20_000
+        self._random = random.Random(1)
 
     @classmethod
     async def open(cls, *, port: int, key: str, board: str) -> Probe:
@@ -62,9 +64,9 @@ class Probe:
             await screen.ready
         return cls(agent, viewer, board)
 
-    async def run(self, *, count: int, gap: float) -> Latencies:
-        """Times from a vote to the screen, one vote every `gap` seconds."""
-        return Latencies.of([await self._once(gap) for _ in range(count)])
+    async def run(self, *, count: int, least: float, most: float) -> Latencies:
+        """Times from a vote to the screen, with that many seconds before each vote: not in step with ticks."""
+        return Latencies.of([await self._once(self._random.uniform(least, most)) for _ in range(count)])
 
     async def _once(self, gap: float) -> float:
         await asyncio.sleep(gap)
