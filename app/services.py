@@ -243,6 +243,8 @@ class Services:
             async with asyncio.timeout(_CAUGHT_UP_WITHIN):
                 wanted = (await self.live.position(shard)).seq
                 while await self.ledger.position(shard) < wanted:
+                    if shard in self.flushers:
+                        self.flushers[shard].hurry()
                     await asyncio.sleep(_POLL)
         except TimeoutError:
             log.warning("the archive is behind", shard=shard)

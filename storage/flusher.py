@@ -8,6 +8,7 @@ a flusher that was frozen, or killed anywhere, can repeat nothing and skip nothi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -57,11 +58,16 @@ class Flusher:
         self._on_flush = on_flush
         self._flushed = Flushed("", 0)
         self._said = ""
+        self._hurried = asyncio.Event()
 
     @property
     def seq(self) -> int:
         """The last event that is known to be in the archive."""
         return self._flushed.seq
+
+    def hurry(self) -> None:
+        """Ends a pause, or does without the next one: somebody waits for what is in the log."""
+        self._hurried.set()
 
     async def run(self) -> None:
         """Waits for the lock, then flushes for as long as both stores are there; and again."""
@@ -89,9 +95,15 @@ class Flusher:
                 await self._live.trim(self.shard, self.seq)
                 while not session.is_closed():
                     if 0 < await self.flush(_WAIT) < ENTRIES:
-                        await asyncio.sleep(PAUSE)
+                        await self._rest()
             finally:
                 self.leading = False
+
+    async def _rest(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE):
+                await self._hurried.wait()
+        self._hurried.clear()
 
     async def flush(self, wait: float = 0.001) -> int:
         """Commits what the log holds, waiting up to `wait` seconds for something; answers how many entries."""

@@ -110,6 +110,17 @@ async def test_an_idle_flusher_has_a_vote_in_the_archive_within_a_second(house: 
     await audit(house, 4)
 
 
+async def test_a_flusher_that_rests_can_be_hurried(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flusher_module, "PAUSE", 3600.0)
+    flusher = house.flusher()
+    async with running(flusher):
+        for seq, agent in enumerate(AGENTS, 1):
+            await house.cast(house.vote(agent, "aria", 1))
+            flusher.hurry()
+            await until_flushed(house, seq)
+    await audit(house, 4)
+
+
 async def test_two_flushers_of_a_shard_take_turns(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flusher_module, "_STANDBY", 0.01)
     monkeypatch.setattr(flusher_module, "_RETRY", 0.01)
