@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Final
 
-from loadtests.bench.cases.fanout import ITEMS, RATE, RULES, VIEWERS, WIDTH, audience, shown
+from loadtests.bench.cases.fanout import ITEMS, RATE, RULES, TICKS, VIEWERS, WIDTH, audience, shown
 from loadtests.bench.cases.votes import AGENTS, caught_up
 from loadtests.bench.cases.votes import ITEMS as SONGS
 from loadtests.bench.child import child
@@ -30,7 +30,7 @@ async def stalled(lab: Lab) -> Measurement:
         for _ in range(2):
             house = await stack.enter_async_context(lab.installation())
             await house.board("stage", ITEMS, **RULES)
-            server = await stack.enter_async_context(house.serve(tick_rate=2 * RATE))
+            server = await stack.enter_async_context(house.serve(tick_rate=TICKS))
             viewers, source = await audience(stack, house, server, ["stage"], VIEWERS - _STALLED, WIDTH)
             await shown(viewers, source, server.usage(), seconds=1.0, rate=RATE)
             sides.append((server, viewers, source))
