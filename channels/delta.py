@@ -5,6 +5,7 @@ ranks of all others follow from the sort; in any other view a row is named also 
 """
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from msgspec import Struct
 
@@ -37,10 +38,12 @@ def diff(old: View, new: View) -> Change | None:
     if old.epoch != new.epoch or old.top is not new.top:
         raise ValueError("no delta leads from one epoch or kind of view to another")
     before = old.rows
-    rows = tuple([row for item, row in new.rows.items() if before.get(item) != row])
+    # Most rows stand where they stood: only the others are looked up.
+    moved = [row for was, row in zip_longest(before.values(), new.rows.values()) if was != row]
+    rows = tuple([row for row in moved if row is not None and before.get(row.item) != row])
     if new.top:
         rows = tuple([row for row in rows if not _only_moved(before.get(row.item), row)])
-    left = tuple([item for item in before if item not in new.rows])
+    left = () if before.keys() <= new.rows.keys() else tuple([item for item in before if item not in new.rows])
     if not rows and not left and old.total == new.total:
         return None
     entered = frozenset([row.item for row in rows if row.item not in before])

@@ -9,7 +9,7 @@ snapshot.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, KeysView
 from itertools import chain
 from typing import Final, Protocol
 
@@ -191,9 +191,9 @@ class Room:
             del group.held[subscription]
             group.add(subscription)
 
-    def unlabelled(self, rows: Iterable[str]) -> list[str]:
+    def unlabelled(self, items: KeysView[str]) -> list[str]:
         """Items among these that the room has no label for."""
-        return [item for item in rows if item not in self.labels]
+        return [] if items <= self.labels.keys() else [item for item in items if item not in self.labels]
 
     def advance(self, view: View) -> int:
         """Shows everyone the new view; answers how many frames were handed to transports.
