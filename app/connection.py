@@ -151,6 +151,14 @@ class Connection(Websocket):
 
     # In
 
+    def weigh(self, frames: int) -> None:
+        """Frames that are no messages count, too."""
+        if not self._closing:
+            try:
+                self._session.weigh(frames, self._shared.clock())
+            except Expelled as error:
+                self.expel(error.code, error.message)
+
     def received(self, message: frames.Message) -> None:
         """Deals with what a frame holds, or has it wait for what came before."""
         if message.opcode != self.codec.opcode:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections import Counter
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.answers import HEADERS_OF_ALL, as_bytes
@@ -95,6 +97,7 @@ class _Front(Shortcut):
         self._first = 0  # bytes of the piece in which the request began
         self._read = 0  # bytes of the pieces after the one in which the request began
         self._ignored = 0
+        self._data = b""
         self._timer: asyncio.TimerHandle | None = None
         self._counted = False
 
@@ -120,7 +123,9 @@ class _Front(Shortcut):
             return
         self._piece = len(data)
         self._read += self._piece
+        self._data = data
         super().data_received(data)
+        self._data = b""
         if self._stage == _HEAD and (self._read > MAX_HEAD or self._is_head_too_large()):
             self._refuse_head()
         elif self._timer is None and self._stage in {_HEAD, _BODY}:
@@ -171,7 +176,12 @@ class _Front(Shortcut):
             return
         self._stage = _GONE
         self._leave()
+        upgrade = sys.exception()
         super().handle_websocket_upgrade()
+        # What came with the handshake belongs to the websocket; uvicorn would throw it away.
+        if isinstance(upgrade, httptools.HttpParserUpgrade) and len(self._data) > upgrade.args[0]:
+            successor = cast("asyncio.Protocol", self.transport.get_protocol())
+            successor.data_received(self._data[upgrade.args[0] :])
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is no request."""

@@ -18,6 +18,9 @@ from channels.protocol import Bye, ServerMessage
 HIGH_WATER: Final = 256 * 1024
 """Bytes in a connection's buffer above which it is passed over."""
 
+FAREWELL: Final = 64 * 1024
+"""Bytes that are looked through for a client's answer to a goodbye. Who sends more is not read from any more."""
+
 _CLOSE_WITHIN: Final = 5.0
 
 
@@ -30,6 +33,7 @@ class Websocket(asyncio.Protocol, ABC):
     __slots__ = (
         "_busy",
         "_closing",
+        "_farewell",
         "_loop",
         "_out",
         "_parser",
@@ -55,6 +59,7 @@ class Websocket(asyncio.Protocol, ABC):
         self.probed = False
         self._busy = False  # with what was read; nothing more is until it is done
         self._closing = False
+        self._farewell = FAREWELL
         self._quiet = False
         self._parser = frames.FrameParser()
         self._out: list[ServerMessage] = []
@@ -64,6 +69,10 @@ class Websocket(asyncio.Protocol, ABC):
     @abstractmethod
     def received(self, message: frames.Message) -> None:
         """A message has come."""
+
+    @abstractmethod
+    def weigh(self, frames: int) -> None:
+        """So many control frames and fragments have come: too many are a flood."""
 
     @abstractmethod
     def held(self) -> None:
@@ -86,16 +95,31 @@ class Websocket(asyncio.Protocol, ABC):
     def data_received(self, data: bytes) -> None:
         """Reads what the client sent."""
         self.heard = True
-        for event in self._parser.feed(data):
+        if self._closing and not self._is_farewell(data):
+            return
+        ping: frames.Ping | None = None
+        events = self._parser.feed(data)
+        if self._parser.odd:
+            self.weigh(self._parser.odd)
+        for event in events:
             if isinstance(event, frames.Message):
                 if not self._closing:
                     self.received(event)
             elif isinstance(event, frames.Ping):
-                self._put(frames.frame(frames.PONG, event.payload))
+                ping = event
             elif isinstance(event, frames.Close):
                 self._closed_by_client(event.code)
             elif isinstance(event, frames.FrameError):
                 self._give_up(event)
+        if ping is not None:  # the last one: the standard asks for no more
+            self._put(frames.frame(frames.PONG, ping.payload))
+
+    def _is_farewell(self, data: bytes) -> bool:
+        """Whether what comes after a goodbye may still hold the client's answer."""
+        self._farewell -= len(data)
+        if self._farewell < 0:
+            self.transport.pause_reading()
+        return self._farewell >= 0
 
     def eof_received(self) -> bool:
         """The client will send no more: the transport closes by itself, and nothing more must be written to it."""

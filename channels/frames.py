@@ -9,6 +9,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from channels.errors import FLOODING
+
 try:
     from websockets.speedups import apply_mask
 except ImportError:  # a platform that websockets has no compiled wheel for
@@ -23,6 +25,8 @@ PONG: Final = 0xA
 
 MAX_SIZE: Final = 65536
 """The contract's limit for a message, in bytes, over all its fragments."""
+MAX_ODD: Final = 4096
+"""Control frames and fragments in one piece of what is read: so many cost some milliseconds."""
 NO_STATUS: Final = 1005
 
 _FIN = 0x80
@@ -70,7 +74,7 @@ Event = Message | Ping | Pong | Close | FrameError
 class FrameParser:
     """Takes one client's bytes, in pieces of any size, and gives the events that they complete."""
 
-    __slots__ = ("_buffer", "_ended", "_fragments", "_max_size", "_needed", "_opcode")
+    __slots__ = ("_buffer", "_ended", "_fragments", "_max_size", "_needed", "_opcode", "odd")
 
     def __init__(self, max_size: int = MAX_SIZE) -> None:
         self._max_size = max_size
@@ -79,12 +83,15 @@ class FrameParser:
         self._fragments: bytearray | None = None  # an unfinished message
         self._opcode = 0  # of that message
         self._ended = False
+        self.odd = 0  # control frames and fragments in the last piece
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that this piece completes, in order.
 
-        A FrameError or a Close comes last; whatever arrives after it is ignored.
+        A FrameError or a Close comes last; whatever arrives after it is ignored. `odd` counts the frames of the piece
+        that were no whole message: they cost about as much as one, and no event tells of them all.
         """
+        self.odd = 0
         if self._ended:
             return []
         if self._buffer is not None:
@@ -170,6 +177,11 @@ class FrameParser:
         """Takes the whole, checked frame data[position:stop] whose payload starts at start."""
         first = data[position]
         opcode = first & 0x0F
+        if opcode >= CLOSE or not first & _FIN or self._fragments is not None:
+            self.odd += 1
+            if self.odd > MAX_ODD:
+                self._end(events, FrameError(FLOODING, "far more frames than a connection may send"))
+                return
         payload = apply_mask(data[start:stop], data[start - 4 : start])
         if opcode == PING:
             events.append(Ping(payload))

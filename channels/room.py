@@ -105,8 +105,10 @@ class _Group:
 
     def pop(self, subscription: Subscription) -> bool:
         """Lets go of somebody who took what came; answers whether it was there."""
+        if self._taking.pop(subscription, None) is None:
+            return False
         self._listed = None
-        return self._taking.pop(subscription, None) is not None
+        return True
 
     def deliver(self, data: bytes, prev: int) -> int:
         """Hands bytes to everyone who takes them, and notes that the others stay behind at version `prev`."""

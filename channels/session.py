@@ -94,16 +94,26 @@ class Session:
         """Notes that nothing was read for so long: what was sent meanwhile comes at once, and is no flood."""
         self._held += seconds * self._rate
 
+    def weigh(self, frames: int, now: float) -> None:
+        """Counts frames at `now` that were no messages: control frames and fragments, each like one.
+
+        Raises Expelled for a flood.
+        """
+        self._spend(frames, now)
+
     def _pace(self, now: float) -> None:
+        self._spend(1, now)
+        if self._allowance < 0:
+            raise PlauditError("too_fast", f"At most {self._rate:g} messages a second", 1000)
+
+    def _spend(self, messages: int, now: float) -> None:
         allowance = self._allowance + (now - self._as_of) * self._rate
         self._as_of = now
         if allowance <= self._rate:
             self._held = 0.0
-        self._allowance = min(self._rate + self._held, allowance) - 1
-        if self._allowance < 0:
-            if self._allowance < -self._rate:
-                raise Expelled(FLOODING, "far more messages than a connection may send")
-            raise PlauditError("too_fast", f"At most {self._rate:g} messages a second", 1000)
+        self._allowance = min(self._rate + self._held, allowance) - messages
+        if self._allowance < -self._rate:
+            raise Expelled(FLOODING, "far more messages than a connection may send")
 
 
 def view_of(message: Subscribe) -> ViewSpec:

@@ -29,6 +29,9 @@ PAUSE: Final = 0.25
 """Seconds between two transactions while the log is short: each costs PostgreSQL an fsync on what may be the disk
 that votes wait for, whether it holds one vote or thousands."""
 
+HURRIED: Final = 0.05
+"""The same where somebody waits for what is in the log: who asks again and again must not slow the votes of others."""
+
 _WAIT: Final = 1.0
 _RETRY: Final = 1.0
 _STANDBY: Final = 2.0
@@ -66,7 +69,7 @@ class Flusher:
         return self._flushed.seq
 
     def hurry(self) -> None:
-        """Ends a pause, or does without the next one: somebody waits for what is in the log."""
+        """Shortens a pause, this one or the next: somebody waits for what is in the log."""
         self._hurried.set()
 
     async def run(self) -> None:
@@ -100,8 +103,9 @@ class Flusher:
                 self.leading = False
 
     async def _rest(self) -> None:
+        await asyncio.sleep(HURRIED)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PAUSE):
+            async with asyncio.timeout(PAUSE - HURRIED):
                 await self._hurried.wait()
         self._hurried.clear()
 

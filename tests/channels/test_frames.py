@@ -10,8 +10,11 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import CLIENT, OPEN, Protocol
 from websockets.utils import apply_mask
 
+from channels.errors import FLOODING
 from channels.frames import (
     BINARY,
+    CONTINUATION,
+    MAX_ODD,
     PING,
     PING_FRAME,
     PONG,
@@ -177,3 +180,27 @@ def test_an_idle_parser_is_small_and_holds_nothing() -> None:
     held = [getattr(parser, name) for name in FrameParser.__slots__]
     assert sys.getsizeof(parser) < 200
     assert not any(isinstance(value, bytes | bytearray) for value in held)
+
+
+ODD = (masked(PING), masked(PONG, b"x"), masked(CONTINUATION, b"x", fin=False))
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_piece_holds_so_many_frames_that_are_no_messages(odd: bytes) -> None:
+    begun = masked(TEXT, b"x", fin=False)
+    parser = FrameParser()
+    first = parser.feed(begun + odd * (MAX_ODD - 1))
+    assert parser.odd == MAX_ODD
+    assert not any(isinstance(event, FrameError) for event in first)
+    assert not any(isinstance(event, FrameError) for event in parser.feed(odd * MAX_ODD))
+    *_, last = parser.feed(odd * (MAX_ODD + 1))
+    assert isinstance(last, FrameError)
+    assert last.code == FLOODING
+    assert parser.feed(odd) == []
+    assert parser.odd == 0
+
+
+def test_whole_messages_are_not_among_them() -> None:
+    parser = FrameParser()
+    assert len(parser.feed(masked(TEXT, b"x") * (MAX_ODD + 1) + masked(TEXT, b"x" * 200))) == MAX_ODD + 2
+    assert parser.odd == 0

@@ -129,3 +129,14 @@ def test_a_second_seconds_worth_on_top_is_flooding() -> None:
     with pytest.raises(Expelled) as caught:
         session.admit(VOTE, 0.0)
     assert caught.value.code == FLOODING
+
+
+def test_frames_that_are_no_messages_count_too() -> None:
+    session = greeted(rate=5)
+    session.weigh(5, 0.0)
+    assert refused(session, VOTE, 0.0).code == "too_fast"
+    session.weigh(5, 1.0)
+    session.weigh(3, 1.0)
+    with pytest.raises(Expelled) as caught:
+        session.weigh(2, 1.0)
+    assert caught.value.code == FLOODING
