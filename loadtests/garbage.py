@@ -7,11 +7,15 @@ from random import Random
 from typing import Final, NamedTuple
 
 from channels.codec import JSON, Codec
-from channels.errors import BAD_TOKEN, FRAME_TOO_LARGE, NOT_PROTOCOL
+from channels.errors import BAD_TOKEN, FLOODING, FRAME_TOO_LARGE, NOT_PROTOCOL
 from channels.frames import MAX_SIZE, frame
 from channels.protocol import CastVote, ClientMessage, Hello, Subscribe
 
 _PROTOCOL_ERROR: Final = 1002
+_PING: Final = b"\x89\x80\0\0\0\0"
+_BEGUN: Final = b"\x01\x80\0\0\0\0"
+_FRAGMENT: Final = b"\x00\x80\0\0\0\0"
+_FLOOD: Final = 30_000
 
 Making = Callable[[Codec, Random], bytes]
 
@@ -57,6 +61,8 @@ GARBAGE = (
     Garbage("a subscription before hello", NOT_PROTOCOL, _message(Subscribe(1, "songs"))),
     Garbage("a key that is none", BAD_TOKEN, _message(Hello(1, "plaudit_0123456789abcdefghijklmnopqrstuv"))),
     Garbage("too large a frame", FRAME_TOO_LARGE, lambda _codec, _random: bytes(MAX_SIZE + 1)),
+    Garbage("a flood of pings", FLOODING, lambda _codec, _random: _PING * _FLOOD, framed=False),
+    Garbage("a flood of fragments", FLOODING, lambda _codec, _random: _BEGUN + _FRAGMENT * _FLOOD, framed=False),
     Garbage("an unmasked frame", _PROTOCOL_ERROR, _unmasked, framed=False),
     Garbage("reserved bits", _PROTOCOL_ERROR, _bits(b"\xf1\x80"), framed=False),
     Garbage("an unknown opcode", _PROTOCOL_ERROR, _bits(b"\x83\x80"), framed=False),

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 from uuid import uuid4
 
+import httpx
 import psutil
 from redis.asyncio import Redis
 
@@ -105,6 +106,12 @@ class Server:
     def usage(self) -> Usage:
         """Begins to count CPU seconds."""
         return Usage(self.pid)
+
+    async def metric(self, name: str) -> float:
+        """What it says of itself: the value of a line of `/metrics`."""
+        async with httpx.AsyncClient() as client:
+            text = (await client.get(f"http://127.0.0.1:{self.port}/metrics")).text
+        return next(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.rpartition(" ")[0] == name)
 
 
 class Installation:

@@ -15,9 +15,11 @@ from loadtests.bench.figures import Case, Measurement, median, ratios
 from loadtests.bench.lab import Installation, Lab, Server
 
 _STALLED: Final = VIEWERS // 100
-_ROUNDS: Final = 5
+_ROUNDS: Final = 4
 _SECONDS: Final = 2.0
-_FILLING: Final = 3.0
+_FILLING: Final = 10
+_DELIVERIES: Final = "plaudit_deliveries_total"
+_VIEWERS: Final = 'plaudit_connections{kind="viewer"}'
 _NOISE: Final = 1.25
 _NOISE_MS: Final = 10.0
 _OVER: Final = 2.0
@@ -41,27 +43,38 @@ async def stalled(lab: Lab) -> Measurement:
             return run.ages.latencies.p99
 
         troubled = sides[1][0]
-        await stack.enter_async_context(child("clients.stalled", port=troubled.port, board="stage", count=_STALLED))
+
+        async def shows() -> float:
+            """Frames that the server hands out for a burst, and that take their time to fill buffers."""
+            before = await troubled.metric(_DELIVERIES)
+            filling.append(await p99(1, 1.0))
+            return (await troubled.metric(_DELIVERIES) - before) / RATE
+
         held = troubled.resident()
+        await stack.enter_async_context(child("clients.stalled", port=troubled.port, board="stage", count=_STALLED))
+        filling: list[float] = []
         # They are passed over once their buffers are full; what that costs the others is not hidden.
-        filling = await p99(1, _FILLING)
+        while await shows() > VIEWERS - _STALLED and len(filling) < _FILLING:
+            pass
         without, among = [], []
         for _ in range(_ROUNDS):
             without.append(await p99(0))
             among.append(await p99(1))
         held = troubled.resident() - held
+        there = await troubled.metric(_VIEWERS)
     ratio = ratios(among, without)
     return Measurement(
         figure=f"p99 {median(among):.0f} ms with {_STALLED} of {VIEWERS:,} stalled",
         floor=f"{median(without):.0f} ms without",
         ratio=ratio,
-        met=ratio <= _NOISE or median(among) <= median(without) + _NOISE_MS,
+        met=(ratio <= _NOISE or median(among) <= median(without) + _NOISE_MS) and there == VIEWERS,
         notes=[
             f"p99 by rounds: {_listed(without)} without",
-            f"{filling:.0f} while their buffers fill, then {_listed(among)}",
+            f"{_listed(filling)} while their buffers fill (a second each), then {_listed(among)}",
+            f"at the end {there:,.0f} viewers are there",
             f"{held / _STALLED / 1024:.0f} KB of the server's memory for each",
         ],
-        values={"without_ms": without, "filling_ms": filling, "among_ms": among},
+        values={"without_ms": without, "filling_ms": filling, "viewers": there, "among_ms": among},
     )
 
 
@@ -105,7 +118,7 @@ async def overload(lab: Lab) -> Measurement:
         f"{kept:,} kept of {counted:,} acknowledged",
         floor=f"{full.rate:,.0f} votes/s",
         ratio=ratio,
-        met=ratio >= 1 / _NOISE and kept == counted and grown < 100 and waits < _OVER * waited,
+        met=ratio >= 1 / _NOISE and kept == counted and not over.lost and grown < 100 and waits < _OVER * waited,
         notes=[
             f"who sends one vote at a time gets its ack with a p99 of {waits:.0f} ms, {waited:.0f} at the full rate",
             f"who sends too many waits up to {over.latencies.worst / 1e3:.1f} s; refused: {over.errors or 'none'}",
@@ -135,6 +148,11 @@ async def _ballots(house: Installation) -> int:
 
 
 CASES: Final = (
-    Case("stalled", "1 % of 5,000 viewers stop reading", "p99 of the rest unchanged", stalled),
-    Case("overload", "twice the votes that can be taken", "acks at the full rate; memory flat; none lost", overload),
+    Case("stalled", "1 % of 5,000 viewers stop reading", "p99 of the rest <= 1.25 x or + 10 ms", stalled),
+    Case(
+        "overload",
+        "twice the votes that can be taken",
+        "acks at 0.8 of the full rate or more; memory < +100 MB; none lost",
+        overload,
+    ),
 )

@@ -149,10 +149,11 @@ async def rebuild(lab: Lab) -> Measurement:
     answered = Counter(status for status, _ in reads)
     blind = 1 - answered[200] / len(reads)
     return Measurement(
-        figure=f"{BALLOTS / took:,.0f} ballots/s, votes taken again after {took:.1f} s",
+        figure=f"{BALLOTS / took:,.0f} ballots/s, boards read again after {blind * took:.1f} s, "
+        f"votes taken after {took:.1f} s",
         met=blind <= _BLIND,
         notes=[
-            f"boards can't be read for {blind * took:.2f} s, until their items are there",
+            "boards can't be read until their items are there",
             f"reads meanwhile: {dict(answered)}, slowest {max(seconds for _, seconds in reads) * 1e3:.0f} ms",
         ],
         values={"seconds": took, "reads": {str(status): count for status, count in answered.items()}},
@@ -226,6 +227,6 @@ async def _fill(server: Server) -> int:
 CASES: Final = (
     Case("live-store", "live store, 1,000,000 ballots of 20,000 agents", "<= 16 bytes a ballot", live_store),
     Case("archive", "archive of 1,000,000 votes", "flusher >= 2 x the votes taken", archive),
-    Case("rebuild", "rebuild of 1,000,000 ballots", "boards readable meanwhile", rebuild),
+    Case("rebuild", "rebuild of 1,000,000 ballots", "boards readable meanwhile, but for the first quarter", rebuild),
     Case("start", "start of `serve` on existing data", "<= 3 s", start),
 )

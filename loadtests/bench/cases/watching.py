@@ -18,7 +18,7 @@ IDLE: Final = 10_000
 _WARM: Final = 200
 _TICK_MS: Final = 100
 _LOAD: Final = 10_000
-_SECONDS: Final = 15.0
+_SECONDS: Final = 18.0
 
 
 async def screen(lab: Lab) -> Measurement:

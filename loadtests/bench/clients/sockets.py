@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import socket
 from collections.abc import Iterable
 from functools import partial
 from typing import Final, cast
@@ -41,9 +42,14 @@ class Socket(asyncio.Protocol):
         self._greeted = False
         self._held = b""
 
-    async def connect(self, port: int) -> None:
-        """Asks for a websocket; `opened` is called when there is one."""
-        await asyncio.get_running_loop().create_connection(partial(_same, self), "127.0.0.1", port)
+    async def connect(self, port: int, receive_buffer: int | None = None) -> None:
+        """Asks for a websocket; `opened` is called when there is one. The kernel's buffer may be given in bytes."""
+        loop, plain = asyncio.get_running_loop(), socket.socket()
+        if receive_buffer is not None:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        plain.setblocking(False)
+        await loop.sock_connect(plain, ("127.0.0.1", port))
+        await loop.create_connection(partial(_same, self), sock=plain)
 
     def opened(self) -> None:
         """The handshake is done."""
@@ -55,6 +61,11 @@ class Socket(asyncio.Protocol):
         """Sends texts, each in a frame of its own and all with one write."""
         assert self._transport is not None
         self._transport.write(b"".join(map(masked, payloads)))
+
+    def stop(self) -> None:
+        """Reads nothing from now on."""
+        assert self._transport is not None
+        self._transport.pause_reading()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)

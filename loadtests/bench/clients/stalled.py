@@ -3,48 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Sequence
-from typing import cast
 
-from loadtests.bench.clients.sockets import masked, opening
+from loadtests.bench.clients.sockets import Socket
 from loadtests.bench.worker import work
 
 _RECEIVED = 4096
-_VIEWS = 20
+_VIEWS = 60
+
+
+class Viewer(Socket):
+    """Watches a board in some views at a time, and reads no further than to the first of them."""
+
+    def __init__(self, board: str) -> None:
+        super().__init__()
+        self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._board = board.encode()
+
+    def opened(self) -> None:
+        # Each view is another room, so each is a delta of its own.
+        views = [
+            b'{"type":"subscribe","id":%d,"board":"%s","top":%d}' % (n, self._board, 50 + n)
+            for n in range(1, _VIEWS + 1)
+        ]
+        self.send([b'[{"type":"hello","id":0},%s]' % b",".join(views)])
+
+    def received(self, payloads: list[bytes]) -> None:
+        if not self.stopped.done() and any(b'"snapshot"' in payload for payload in payloads):
+            self.stop()
+            self.stopped.set_result(None)
 
 
 class Stalled:
     """Connections that nobody reads from."""
 
-    def __init__(self, writers: Sequence[asyncio.StreamWriter]) -> None:
-        self._writers = writers
+    def __init__(self, viewers: Sequence[Viewer]) -> None:
+        self._viewers = viewers
 
     @classmethod
     async def open(cls, *, port: int, board: str, count: int) -> Stalled:
-        """Connects, watches the board in some views at a time, and reads nothing from then on."""
-        return cls([await _connect(port, board) for _ in range(count)])
+        """Connects, one after the other, until all of them watch and read nothing any more."""
+        viewers = [Viewer(board) for _ in range(count)]
+        for viewer in viewers:
+            await viewer.connect(port, _RECEIVED)
+            await viewer.stopped
+        return cls(viewers)
 
     async def count(self) -> int:
         """How many there are."""
-        return len(self._writers)
-
-
-async def _connect(port: int, board: str) -> asyncio.StreamWriter:
-    plain = socket.socket()
-    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED)
-    plain.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", port))
-    reader, writer = await asyncio.open_connection(sock=plain, limit=2)
-    writer.write(opening())
-    # Each view is another room, so each is a delta of its own.
-    wanted = [
-        b'{"type":"subscribe","id":%d,"board":"%s","top":%d}' % (n, board.encode(), 50 + n) for n in range(_VIEWS)
-    ]
-    writer.write(masked(b'[{"type":"hello","id":0},%s]' % b",".join(wanted)))
-    await reader.readexactly(1)
-    cast("asyncio.Transport", writer.transport).pause_reading()
-    return writer
+        return len(self._viewers)
 
 
 if __name__ == "__main__":

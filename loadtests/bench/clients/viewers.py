@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from array import array
+from collections import deque
 from collections.abc import Sequence
 
 import msgspec
@@ -49,16 +50,23 @@ class Seen:
         times.append(time.monotonic())
 
     def ages(self, sent: dict[str, float]) -> tuple[list[float], int, int]:
-        """Ages of what arrived, the number of deltas among it, and their bytes. `sent` is by the burst's value."""
+        """Ages of what arrived, the number of deltas among it, and their bytes. `sent` is by the burst's value.
+
+        A delta is as old as the oldest burst that was not shown before it.
+        """
         ages: list[float] = []
         deltas = size = 0
+        bursts = deque(sent.items())
         for stamp, payload in self.samples.items():
             (message, *_) = JSON.decode_server(payload)
             if not isinstance(message, Delta) or not message.entries:
                 continue
             # Every burst gives its items a higher score than any before it.
-            began = sent.get(f"{max(entry.score for entry in message.entries):g}")
-            if began is not None:
+            value = f"{max(entry.score for entry in message.entries):g}"
+            if value in sent and bursts:
+                began = bursts[0][1]
+                while bursts and bursts.popleft()[0] != value:
+                    pass
                 deltas += 1
                 size += len(payload)
                 ages += [at - began for at in self.times[stamp]]
