@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from array import array
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
@@ -52,25 +51,34 @@ class Seen:
     def ages(self, sent: dict[str, float]) -> tuple[list[float], int, int]:
         """Ages of what arrived, the number of deltas among it, and their bytes. `sent` is by the burst's value.
 
-        A delta is as old as the oldest burst that was not shown before it.
+        A delta is as old as the oldest burst that was not shown before it. Viewers of several processes may be shown
+        bursts together in several ways: what a viewer had been shown follows from the version that its delta starts at.
         """
+        found = [(_value(message), message, stamp) for stamp, message in self._deltas()]
+        places = {value: place for place, value in enumerate(sent)}
+        shown = {message.version: places[value] for value, message, _ in found if value in places}
+        began = list(sent.values())
         ages: list[float] = []
         deltas = size = 0
-        bursts = deque(sent.items())
+        for value, message, stamp in found:
+            if value in places:
+                place = places[value]
+                oldest = min(shown.get(message.prev, place - 1) + 1, place)
+                deltas += 1
+                size += len(self.samples[stamp])
+                ages += [at - began[oldest] for at in self.times[stamp]]
+        return ages, deltas, size
+
+    def _deltas(self) -> Iterator[tuple[bytes, Delta]]:
         for stamp, payload in self.samples.items():
             (message, *_) = JSON.decode_server(payload)
-            if not isinstance(message, Delta) or not message.entries:
-                continue
-            # Every burst gives its items a higher score than any before it.
-            value = f"{max(entry.score for entry in message.entries):g}"
-            if value in sent and bursts:
-                began = bursts[0][1]
-                while bursts and bursts.popleft()[0] != value:
-                    pass
-                deltas += 1
-                size += len(payload)
-                ages += [at - began for at in self.times[stamp]]
-        return ages, deltas, size
+            if isinstance(message, Delta) and message.entries:
+                yield stamp, message
+
+
+def _value(message: Delta) -> str:
+    """The value of the newest burst in it: every burst gives its items a higher score than any before it."""
+    return f"{max(entry.score for entry in message.entries):g}"
 
 
 class Viewer(WSListener):
