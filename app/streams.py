@@ -77,7 +77,7 @@ class Reader:
         self._wake.set()
 
     def close(self) -> None:
-        """Lets the reader go when it has taken what waits."""
+        """Lets the reader go when what is under way to it is sent; it comes back with the state that it then holds."""
         self.closed = True
         self._wake.set()
 
