@@ -117,7 +117,8 @@ class Connection(Websocket):
             subscription.hold()
 
     def freed(self) -> None:
-        """Every view is brought up to date."""
+        """Every view is brought up to date. What was sent while nothing was read comes at once, and is no flood."""
+        self._session.held(self._loop.time() - self.blocked_since)
         for subscription in list((self._subscriptions or {}).values()):
             if self.blocked:
                 break

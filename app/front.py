@@ -97,7 +97,6 @@ class _Front(Shortcut):
         self._first = 0  # bytes of the piece in which the request began
         self._read = 0  # bytes of the pieces after the one in which the request began
         self._ignored = 0
-        self._data = b""
         self._timer: asyncio.TimerHandle | None = None
         self._counted = False
 
@@ -123,9 +122,7 @@ class _Front(Shortcut):
             return
         self._piece = len(data)
         self._read += self._piece
-        self._data = data
         super().data_received(data)
-        self._data = b""
         if self._stage == _HEAD and (self._read > MAX_HEAD or self._is_head_too_large()):
             self._refuse_head()
         elif self._timer is None and self._stage in {_HEAD, _BODY}:
@@ -174,14 +171,19 @@ class _Front(Shortcut):
         """From here on it is a websocket, or no connection at all."""
         if self._stage == _GONE:
             return
+        if self._is_answering():
+            self._send_away(400, "invalid", "A websocket can't begin before the requests in front of it are answered")
+            return
         self._stage = _GONE
         self._leave()
         upgrade = sys.exception()
         super().handle_websocket_upgrade()
-        # What came with the handshake belongs to the websocket; uvicorn would throw it away.
-        if isinstance(upgrade, httptools.HttpParserUpgrade) and len(self._data) > upgrade.args[0]:
-            successor = cast("asyncio.Protocol", self.transport.get_protocol())
-            successor.data_received(self._data[upgrade.args[0] :])
+        # What came with the handshake belongs to the websocket, where there is one; uvicorn would throw it away.
+        handshake = self.transport.get_protocol()
+        if isinstance(upgrade, httptools.HttpParserUpgrade) and getattr(handshake, "successor", None) is not None:
+            rest = self._parsed[upgrade.args[0] :]
+            if rest:
+                cast("asyncio.Protocol", handshake).data_received(rest)
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is no request."""
@@ -193,6 +195,11 @@ class _Front(Shortcut):
     @property
     def _address(self) -> str:
         return self.client[0] if self.client else ""
+
+    def _is_answering(self) -> bool:
+        """Whether an answer is under way, or another request waits for its own."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return bool(self.pipeline) or (cycle is not None and not cycle.response_complete)
 
     def _is_head_too_large(self) -> bool:
         # The piece in which it began may hold other requests too: only a sum tells.

@@ -30,6 +30,7 @@ class Shortcut(HttpToolsProtocol):
         self._body_length = 0
         self._lane: Lane | None = None  # of the request that is being answered
         self._held = b""  # what came after it
+        self._parsed = b""  # what uvicorn's parser is given now
         self._answered_at = 0.0
         self._ending = False
 
@@ -45,7 +46,9 @@ class Shortcut(HttpToolsProtocol):
         if self._is_free() and self._is_answered(data):
             return
         self._requests = 0
+        self._parsed = data
         super().data_received(data)
+        self._parsed = b""
 
     def _is_free(self) -> bool:
         """Whether all that came before is answered, and the client takes its answers."""

@@ -19,7 +19,10 @@ HIGH_WATER: Final = 256 * 1024
 """Bytes in a connection's buffer above which it is passed over."""
 
 FAREWELL: Final = 64 * 1024
-"""Bytes that are looked through for a client's answer to a goodbye. Who sends more is not read from any more."""
+"""Bytes that are looked through for a client's answer to a goodbye."""
+
+DISCARDED: Final = 16 * 1024 * 1024
+"""Bytes that are thrown away after that, so that whoever was in the middle of sending comes to read the goodbye."""
 
 _CLOSE_WITHIN: Final = 5.0
 
@@ -115,9 +118,12 @@ class Websocket(asyncio.Protocol, ABC):
             self._put(frames.frame(frames.PONG, ping.payload))
 
     def _is_farewell(self, data: bytes) -> bool:
-        """Whether what comes after a goodbye may still hold the client's answer."""
-        self._farewell -= len(data)
-        if self._farewell < 0:
+        """Whether what comes after a goodbye is looked through for the client's answer."""
+        looked, self._farewell = self._farewell, self._farewell - len(data)
+        if looked >= 0 > self._farewell and not self.transport.is_closing():
+            # It will not be found any more: the client's end of stream, which follows on ours, has to do.
+            self.transport.write_eof()
+        if self._farewell < -DISCARDED:
             self.transport.pause_reading()
         return self._farewell >= 0
 

@@ -12,6 +12,9 @@ from storage.types import AroundView, ItemsView, TopView, ViewSpec
 MAX_SUBSCRIPTIONS: Final = 100
 """Views that one connection may watch at a time."""
 
+ODD_FRAMES: Final = 1000
+"""Control frames and fragments that a connection may send in a second however few messages it may send."""
+
 MAX_ROWS: Final = 10_000
 """Rows that those views may have together: every one is read, compared and sent at each tick."""
 
@@ -95,18 +98,18 @@ class Session:
         self._held += seconds * self._rate
 
     def weigh(self, frames: int, now: float) -> None:
-        """Counts frames at `now` that were no messages: control frames and fragments, each like one.
+        """Counts frames at `now` that were no messages: control frames and fragments. Raises Expelled for a flood.
 
-        Raises Expelled for a flood.
+        They count like messages, but a second's worth of messages is never less than ODD_FRAMES of them.
         """
-        self._spend(frames, now)
+        self._spend(frames * min(1.0, self._rate / ODD_FRAMES), now)
 
     def _pace(self, now: float) -> None:
         self._spend(1, now)
         if self._allowance < 0:
             raise PlauditError("too_fast", f"At most {self._rate:g} messages a second", 1000)
 
-    def _spend(self, messages: int, now: float) -> None:
+    def _spend(self, messages: float, now: float) -> None:
         allowance = self._allowance + (now - self._as_of) * self._rate
         self._as_of = now
         if allowance <= self._rate:

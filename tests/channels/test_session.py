@@ -5,7 +5,7 @@ import pytest
 from channels.codec import Invalid
 from channels.errors import FLOODING, NOT_PROTOCOL, PlauditError
 from channels.protocol import CastVote, ClientMessage, Hello, Ping, Retract, Subscribe, Unsubscribe
-from channels.session import MAX_ROWS, MAX_SUBSCRIPTIONS, Expelled, Session
+from channels.session import MAX_ROWS, MAX_SUBSCRIPTIONS, ODD_FRAMES, Expelled, Session
 from storage.types import AroundView, ItemsView, TopView
 
 VOTE = CastVote(1, "songs", "a", "up")
@@ -132,11 +132,18 @@ def test_a_second_seconds_worth_on_top_is_flooding() -> None:
 
 
 def test_frames_that_are_no_messages_count_too() -> None:
-    session = greeted(rate=5)
-    session.weigh(5, 0.0)
+    session = greeted(rate=2 * ODD_FRAMES)
+    session.weigh(2 * ODD_FRAMES, 0.0)
     assert refused(session, VOTE, 0.0).code == "too_fast"
-    session.weigh(5, 1.0)
-    session.weigh(3, 1.0)
+    session.weigh(3 * ODD_FRAMES, 1.0)
     with pytest.raises(Expelled) as caught:
-        session.weigh(2, 1.0)
+        session.weigh(ODD_FRAMES, 1.0)
     assert caught.value.code == FLOODING
+
+
+def test_who_may_send_few_messages_may_send_other_frames() -> None:
+    session = greeted(rate=5)
+    session.weigh(ODD_FRAMES // 5, 0.0)
+    for _ in range(3):
+        session.admit(VOTE, 0.0)
+    assert refused(session, VOTE, 0.0).code == "too_fast"
