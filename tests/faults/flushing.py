@@ -48,9 +48,8 @@ async def stuck(laboratory: Laboratory) -> Place:
 @asynccontextmanager
 async def flushing_held(scene: Scene) -> AsyncIterator[None]:
     """Inside, every flush stands still in the middle of its transaction."""
-    connection = await scene.laboratory.connect()
+    connection = await scene.laboratory.connect("begin; lock table votes in exclusive mode")
     try:
-        await connection.execute("begin; lock table votes in exclusive mode")
         yield
     finally:
         # Its transaction ends with it.

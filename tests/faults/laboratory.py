@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import Random
 from typing import Final, Self
@@ -162,14 +162,19 @@ class Laboratory:
         finally:
             await connection.close()
 
-    async def connect(self) -> asyncpg.Connection:
-        """A connection to PostgreSQL past the proxy, as soon as it takes one."""
+    async def connect(self, first: str = "select 1") -> asyncpg.Connection:
+        """A connection to PostgreSQL past the proxy, as soon as it takes one and has done what `first` says."""
         async with asyncio.timeout(_BACK_WITHIN):
             while True:
-                try:
-                    return await asyncpg.connect(self.stores.database_url)
-                except (OSError, asyncpg.PostgresError):
-                    await asyncio.sleep(_POLL)
+                with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+                    connection = await asyncpg.connect(self.stores.database_url)
+                    try:
+                        await connection.execute(first)
+                    except BaseException:
+                        connection.terminate()
+                        raise
+                    return connection
+                await asyncio.sleep(_POLL)
 
 
 def _song(item: str) -> dict[str, object]:
