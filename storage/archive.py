@@ -291,6 +291,11 @@ async def lock(connection: Connection, purpose: int, shard: int) -> None:
     await connection.execute("select pg_advisory_lock($1, $2)", LOCK_SPACE + purpose, shard)
 
 
+async def still_held(connection: Connection) -> None:
+    """Returns where the connection is there, and with it the locks that were taken over it; raises else."""
+    await connection.execute("select 1", timeout=CONNECT_TIMEOUT)
+
+
 async def copy_rows(connection: Connection, table: str, rows: Iterable[bytes]) -> None:
     """Streams rows that are in the binary COPY format already, without head and tail."""
 

@@ -231,10 +231,13 @@ class LiveStore:
             await self._redis.hset(f"{self.tag(shard)}:meta", mapping=state)
         return run
 
-    async def resume(self, shard: int, epoch: str, run: str) -> None:
-        """Lets the shard's live state, found whole in this life of the store, go on under a new epoch."""
-        with translated():
-            await self._redis.hset(f"{self.tag(shard)}:meta", mapping={"epoch": epoch, "run": run})
+    async def resume(self, shard: int, found: str, epoch: str, run: str) -> int | None:
+        """Lets a live state, found whole in this life of the store, go on under a new epoch; answers its last seq.
+
+        None, and nothing happens, where the state is no longer the one of the epoch `found`.
+        """
+        seq = int(await self._run("resume", shard, scripts.pack((found, epoch, run))))
+        return None if seq < 0 else seq
 
     async def hold(self, shard: int) -> Position:
         """Lets no more votes in, and answers how far the shard has come."""

@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from storage.archive import Archive, lock
+from storage.archive import Archive, Connection, lock, still_held
 from storage.boards import Boards
 from storage.errors import ArchiveBehind, StaleStore
 from storage.flusher import Flusher
@@ -69,21 +69,29 @@ class Recovery:
             await self._ledger.tell(shard, known.epoch, known.acknowledged)
         async with self._archive.session() as session:
             await lock(session, LOCK_PURPOSE, shard)
-            found = await self._ensured(shard, known, progress, from_archive=from_archive)
+            found = await self._ensured(session, shard, known, progress, from_archive=from_archive)
         if known is None or known.epoch == found.epoch:
             return found
         return found._replace(rebuilt=not await self._ledger.continues(shard, known.epoch, found.epoch))
 
-    async def _ensured(self, shard: int, known: Known | None, progress: Progress, *, from_archive: bool) -> Known:
+    async def _ensured(
+        self, session: Connection, shard: int, known: Known | None, progress: Progress, *, from_archive: bool
+    ) -> Known:
         archived, found, run = await self._compared(shard, from_archive=from_archive)
         if known is not None and known.epoch != archived.epoch:
             await self._ledger.settle(shard, known.epoch, known.acknowledged, self._lost)
         if archived.epoch and found.run != run and await self._ledger.accompanied():
             await asyncio.sleep(HEARD_OUT)
+            # The lock may have been lost meanwhile, and then another server has gone on with the store.
+            await still_held(session)
+            archived, found, run = await self._compared(shard, from_archive=from_archive)
         if from_archive or not await self._whole(shard, archived, found):
             return await self._rebuild(shard, archived, progress)
         if found.run != run or (known is not None and known.epoch == found.epoch and known.floor > found.seq):
-            return await self._resume(shard, found, run, progress)
+            resumed = await self._resume(shard, found, run, progress)
+            if resumed is None:
+                return await self._ensured(session, shard, known, progress, from_archive=from_archive)
+            return resumed
         await self._add_missing_items(shard)
         return Known(archived.epoch, found.seq, run)
 
@@ -108,8 +116,8 @@ class Recovery:
         theirs = await self._ledger.epoch(shard, found.epoch)
         return found.seq >= max(archived.seq, 0 if theirs is None else theirs.told)
 
-    async def _resume(self, shard: int, found: Position, run: str, progress: Progress) -> Known:
-        """Goes on with a store that has everything, under a new epoch.
+    async def _resume(self, shard: int, found: Position, run: str, progress: Progress) -> Known | None:
+        """Goes on with a store that has everything, under a new epoch; None where another server has just done so.
 
         First the archive hears of it, then the store has it, then the archive follows: ended anywhere, it is gone on
         with or done again.
@@ -117,14 +125,16 @@ class Recovery:
         assert found.epoch is not None
         epoch = secrets.token_hex(8)
         await self._ledger.plan_epoch(shard, epoch, found.epoch)
-        await self._live.resume(shard, epoch, run)
+        seq = await self._live.resume(shard, found.epoch, epoch, run)
+        if seq is None:
+            return None
         try:
-            await self._ledger.begin_epoch(shard, epoch, self._lost, kept=found.seq)
+            await self._ledger.begin_epoch(shard, epoch, self._lost, kept=seq)
         except Overtaken:
             return await self._rebuild(shard, await self._ledger.flushed(shard), progress)
-        log.info("live store was restarted or replaced, and has everything", shard=shard, seq=found.seq, epoch=epoch)
+        log.info("live store was restarted or replaced, and has everything", shard=shard, seq=seq, epoch=epoch)
         await self._add_missing_items(shard)
-        return Known(epoch, found.seq, run)
+        return Known(epoch, seq, run)
 
     async def _rebuild(self, shard: int, archived: Flushed, progress: Progress) -> Known:
         found = await self._live.hold(shard)

@@ -220,7 +220,7 @@ def rebuilding(*, rebuilt: bool = True) -> Callable[[Known | None], object]:
 async def test_what_a_store_refused_is_sent_to_the_rebuilt_one(shard: Shard) -> None:
     async with voter(shard.live.pipe(SHARD), recover=rebuilding()) as one:
         await until(lambda: one.batcher.available)
-        await shard.live.resume(SHARD, "next", "")
+        await shard.live.resume(SHARD, EPOCH, "next", "")
         for agent in (1, 2):
             assert (await one.submit(Vote(FINAL, agent, "item-1", 1))).status is Status.APPLIED
     assert [event.agent for event in await shard.events()] == [1, 2]
@@ -235,7 +235,7 @@ async def test_what_may_have_been_applied_is_not_sent_to_a_rebuilt_store(
         await one.cast(Vote(FINAL, 1, "item-1", 1))
         proxy.silence()
         under_way = one.submit(Vote(FINAL, 2, "item-1", 1))
-        await shard.live.resume(SHARD, "next", "")
+        await shard.live.resume(SHARD, EPOCH, "next", "")
         await until(lambda: not one.batcher.available)
         proxy.resume()
         assert (await under_way).status is status

@@ -13,7 +13,7 @@ from storage import recovery as recovery_module
 from storage.archive import Archive
 from storage.boards import Boards, NewBoard
 from storage.catalogue import Catalogue
-from storage.errors import ArchiveBehind, StoreUnavailable
+from storage.errors import ArchiveBehind, ArchiveUnavailable, StoreUnavailable
 from storage.ledger import Flushed, Ledger
 from storage.live import LiveStore
 from storage.recovery import Recovery
@@ -305,6 +305,59 @@ async def test_a_store_that_was_restarted_goes_on_under_a_new_epoch(house: House
     await house.flush()
     await audit(house, 25)
     await assert_verified(house)
+
+
+async def test_who_has_lost_the_lock_does_not_go_on_with_what_it_saw(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another server has gone on with the store, and taken votes, since it was looked at."""
+    await house.cast(*votes_of_all(house, house.songs, [1, -1]))
+    await restart(house)
+    real = LiveStore.resume
+
+    async def late(live: LiveStore, shard: int, found: str, epoch: str, run: str) -> int | None:
+        monkeypatch.setattr(LiveStore, "resume", real)
+        ledger = Ledger(house.archive)
+        await ledger.plan_epoch(shard, "other", found)
+        kept = await live.resume(shard, found, "other", run)
+        assert kept == 24
+        await ledger.begin_epoch(shard, "other", print, kept=kept)
+        house.known = Known("other", kept, run)
+        await house.cast(house.vote("ann", "aria", 7, house.contest))
+        await ledger.tell(shard, "other", 25)
+        return await live.resume(shard, found, epoch, run)
+
+    monkeypatch.setattr(LiveStore, "resume", late)
+    before = house.known
+    with capture_logs() as logs:
+        found = await house.recovery.ensure(house.shard, before)
+    assert losses(logs) == []
+    assert found[:2] == ("other", 25)
+    assert not found.rebuilt
+    await house.flush()
+    await audit(house, 25)
+    await assert_verified(house)
+
+
+async def test_a_lock_that_was_lost_while_others_were_heard_is_noticed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.cast(house.vote("ann", "aria", 7, house.contest))
+    await restart(house)
+
+    async def accompanied(ledger: Ledger) -> bool:
+        await house.execute(
+            "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted and pid in "
+            "(select pid from pg_stat_activity where datname = current_database())"
+        )
+        return True
+
+    monkeypatch.setattr(recovery_module, "HEARD_OUT", 0.01)
+    monkeypatch.setattr(Ledger, "accompanied", accompanied)
+    with pytest.raises(ArchiveUnavailable):
+        await house.recovery.ensure(house.shard, house.known)
+    monkeypatch.undo()
+    assert (await house.recovery.ensure(house.shard, house.known)).floor == 1
 
 
 async def test_who_knew_an_earlier_state_is_told_whether_it_was_rebuilt(house: House) -> None:
