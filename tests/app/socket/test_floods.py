@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from app import websocket as websocket_module
+from app.connection import Connection
 from app.websocket import FAREWELL
 from loadtests.bench.clients.sockets import masked, opening
 from tests.app.sockets import WITHIN, Message, OpenStage, Stage
@@ -71,6 +72,16 @@ class Raw:
         return found
 
 
+async def expelled(stage: Stage, client: Raw) -> Connection:
+    """The server's end of a connection that it has closed for flooding."""
+    client.send(HELLO)
+    await client.message()
+    (connection,) = stage.services.gateway._connections
+    client.send(PING * 3000)
+    await client.until(8)
+    return connection
+
+
 async def test_what_comes_with_the_handshake_is_read(stage: Stage) -> None:
     async with Raw.connect(stage, HELLO + masked(b'{"type":"ping","id":2}')) as client:
         assert [answer["type"] for answer in msgspec.json.decode(await client.until(1))] == ["welcome", "pong"]
@@ -110,11 +121,7 @@ async def test_a_message_in_many_fragments_is_one_message(open_stage: OpenStage)
 async def test_who_goes_on_after_a_goodbye_is_let_go_at_once(open_stage: OpenStage) -> None:
     """The end of its stream has to do for an answer that nobody looks for any more."""
     async with open_stage(messages_per_second=100) as stage, Raw.connect(stage) as client:
-        client.send(HELLO)
-        await client.message()
-        (connection,) = stage.services.gateway._connections
-        client.send(PING * 3000)
-        await client.until(8)
+        connection = await expelled(stage, client)
         client.send(PING * (FAREWELL // len(PING) + 1))
         assert await client.rest() == b""
         client.close()
@@ -125,11 +132,7 @@ async def test_who_goes_on_after_a_goodbye_is_let_go_at_once(open_stage: OpenSta
 async def test_who_never_ends_is_not_read_for_ever(open_stage: OpenStage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket_module, "DISCARDED", 100_000)
     async with open_stage(messages_per_second=100) as stage, Raw.connect(stage) as client:
-        client.send(HELLO)
-        await client.message()
-        (connection,) = stage.services.gateway._connections
-        client.send(PING * 3000)
-        await client.until(8)
+        connection = await expelled(stage, client)
         client.send(PING * 40_000)
         await stage.until(lambda: not connection.transport.is_reading())
 
