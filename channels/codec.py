@@ -122,7 +122,7 @@ class Codec:
     def _decode_one(self, raw: Raw) -> ClientMessage | Invalid:
         try:
             envelope = self._envelope(raw)
-        except msgspec.ValidationError as error:
+        except _MALFORMED as error:
             raise NotProtocol(str(error)) from error
         if envelope.type not in _TYPES:
             raise NotProtocol(f"unknown type {envelope.type!r:.60}")
@@ -130,6 +130,8 @@ class Codec:
             return self._one(raw)
         except msgspec.ValidationError as error:
             return Invalid(self._usable_id(envelope.id), str(error).replace("`$.", "`"), envelope.type)
+        except _MALFORMED as error:
+            raise NotProtocol(str(error)) from error
 
     def _usable_id(self, raw: Raw) -> str | int | None:
         try:

@@ -202,6 +202,10 @@ def test_malformed_json_is_not_the_protocol(payload: bytes) -> None:
         b"\x82\xa4type",
         b"\x82\xa4type\xa4ping\xa2id\x01\x00",
         b"\x82\xa4type\xa4ping\xa2id\xa1\xff",
+        # A message that is wrong is looked at once more: bytes that are no text may come up only then.
+        b"\x82\xa2id\xa1\xff\xa4type\xa4none",
+        b"\x92\x81\xa4type\xa4vote\x82\xa4type\xa4ping\xa2id\xa1\xff",
+        b"\x92\x81\xa4type\xa4vote\x81\xa4type\xa1\xff",
         b"\x82\x01\x02\x03\x04",
         b"\x82\xa4type\xa4ping\x90\x01",
         b"\xdd\xff\xff\xff\xff",
