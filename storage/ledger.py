@@ -122,18 +122,20 @@ class Ledger:
         async with self._archive.connection() as connection:
             await self._queries.plan_epoch(connection, shard=shard, epoch=epoch, resumes=resumes)
 
-    async def begin_epoch(self, shard: int, epoch: str, on_loss: OnLoss, kept: int | None = None) -> int:
-        """Lets the shard go on in a new live state; from then on nothing of an earlier one is taken.
+    async def begin_epoch(self, shard: int, epoch: str, after: str, on_loss: OnLoss, kept: int | None = None) -> int:
+        """Lets the shard go on in a new live state, after the one of the epoch `after`, of which nothing more is taken.
 
         `kept` is the last event of a live store whose state goes on; without it the state is the archive's. Events
         that were acknowledged beyond that are lost: `on_loss` hears how many before they are given up for good, and
         their numbers are not given out again. Answers the seq that the archive goes on from. Raises Overtaken,
-        having changed nothing, where the archive has come further than `kept`.
+        having changed nothing, where the archive is not in the state `after`, or has come further than `kept`.
         """
         queries = self._queries
         async with self._archive.transaction() as connection:
             row = await queries.lock_position(connection, shard=shard)
             before = Flushed("", 0) if row is None else Flushed(*row)
+            if before.epoch != after:
+                raise Overtaken(f"shard {shard} goes on in {before.epoch!r}, not in {after!r}, by now")
             if kept is not None and before.seq > kept:
                 raise Overtaken(f"the archive has shard {shard} up to {before.seq}, the live store up to {kept}")
             row = await queries.find_epoch(connection, shard=shard, epoch=before.epoch)

@@ -176,9 +176,12 @@ class LiveStore:
         with translated():
             return int(await self._redis.hget(f"{self.tag(shard)}:q:{day}", str(agent)) or 0)
 
-    async def load(self, shard: int, parts: Sequence[object]) -> int:
-        """Puts what the archive knows into the store; `lua/load.lua` has the shapes of the parts."""
-        return int(await self._run("load", shard, scripts.pack(parts)))
+    async def load(self, shard: int, parts: Sequence[object], holder: str = "") -> int:
+        """Puts what the archive knows into the store; `lua/load.lua` has the shapes of the parts.
+
+        Answers how many items are new, -1, having done nothing, where `holder` does not hold the live state.
+        """
+        return int(await self._run("load", shard, scripts.pack(parts), holder))
 
     async def add_items(self, board: Board, items: Sequence[BoardItem], now: int) -> int:
         """Puts new items on a board, with score 0; those that are there stay as they are."""
@@ -223,14 +226,6 @@ class LiveStore:
         entries: list[Any] = found[0][1] if found else []
         return [LogEntry(int(name.split(b"-")[0]), fields[b"rows"]) for name, fields in entries]
 
-    async def begin(self, shard: int, epoch: str, seq: int) -> str:
-        """Declares an empty store to be at `seq`, under a new epoch, not yet ready for votes; answers its life."""
-        with translated():
-            run = run_of(await self._redis.info("replication"))
-            state = {"epoch": epoch, "seq": seq, "flushed": seq, "run": run}
-            await self._redis.hset(f"{self.tag(shard)}:meta", mapping=state)
-        return run
-
     async def resume(self, shard: int, found: str, epoch: str, run: str) -> int | None:
         """Lets a live state, found whole in this life of the store, go on under a new epoch; answers its last seq.
 
@@ -239,34 +234,17 @@ class LiveStore:
         seq = int(await self._run("resume", shard, scripts.pack((found, epoch, run))))
         return None if seq < 0 else seq
 
-    async def hold(self, shard: int) -> Position:
-        """Lets no more votes in, and answers how far the shard has come."""
-        with translated():
-            await self._redis.hdel(f"{self.tag(shard)}:meta", "ready")
-        return await self.position(shard)
+    async def hold(self, shard: int, found: str | None, holder: str) -> bool:
+        """Lets no more votes in until `holder` does; False, and nothing happens, where the epoch is not `found`."""
+        return bool(await self._run("hold", shard, scripts.pack((found or False, holder))))
 
-    async def show(self, shard: int) -> None:
-        """Lets boards be read: all items are there, and only what votes need is missing."""
+    async def keys(self, shard: int) -> AsyncIterator[str]:
+        """The names of a shard's keys, but for its position."""
+        position = f"{self.tag(shard)}:meta"
         with translated():
-            await self._redis.hset(f"{self.tag(shard)}:meta", "readable", 1)
-
-    async def open(self, shard: int) -> None:
-        """Lets votes in."""
-        with translated():
-            await self._redis.hset(f"{self.tag(shard)}:meta", "ready", 1)
-
-    async def clear(self, shard: int) -> None:
-        """Removes the shard's live state, its position first: no vote can be applied to a torn state."""
-        with translated():
-            await self._redis.delete(f"{self.tag(shard)}:meta")
-            keys: list[bytes] = []
             async for name in self._redis.scan_iter(match=f"{_escaped(self.tag(shard))}:*", count=_SCAN_COUNT):
-                keys.append(name)
-                if len(keys) >= _SCAN_COUNT:
-                    await self._redis.unlink(*keys)
-                    keys.clear()
-            if keys:
-                await self._redis.unlink(*keys)
+                if (text := name.decode()) != position:
+                    yield text
 
     async def ballots(self, shard: int, board: int, agents: Sequence[int]) -> list[dict[int, tuple[int, int]]]:
         """What agents hold on a board: for each, item number -> (value, weight)."""
@@ -320,9 +298,9 @@ class LiveStore:
                             epoch, seq, versions, events = scripts.decode_changed(message["data"])
                             yield Changed(channels[message["channel"]], epoch, seq, _pairs(versions), _pairs(events))
 
-    async def _run(self, name: scripts.Name, shard: int, argument: bytes) -> Any:
+    async def _run(self, name: scripts.Name, shard: int, *arguments: bytes | str) -> Any:
         with translated():
-            return await self._scripts[name](keys=[self.tag(shard)], args=[argument])
+            return await self._scripts[name](keys=[self.tag(shard)], args=arguments)
 
 
 def _position(found: list[bytes | None]) -> Position:

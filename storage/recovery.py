@@ -12,8 +12,9 @@ import structlog
 
 from storage.archive import Archive, Connection, lock, still_held
 from storage.boards import Boards
-from storage.errors import ArchiveBehind, StaleStore
+from storage.errors import ArchiveBehind, StaleStore, StoreUnavailable
 from storage.flusher import Flusher
+from storage.hold import Hold
 from storage.ledger import Flushed, Ledger, Overtaken
 from storage.live import LiveStore
 from storage.refill import PORTION, Progress, Refill
@@ -86,7 +87,7 @@ class Recovery:
             await still_held(session)
             archived, found, run = await self._compared(shard, from_archive=from_archive)
         if from_archive or not await self._whole(shard, archived, found):
-            return await self._rebuild(shard, archived, progress)
+            return await self._rebuild(shard, archived, found.epoch, progress)
         if found.run != run or (known is not None and known.epoch == found.epoch and known.floor > found.seq):
             resumed = await self._resume(shard, found, run, progress)
             if resumed is None:
@@ -105,7 +106,7 @@ class Recovery:
         if found.epoch is not None and theirs is not None and theirs.resumes == archived.epoch and found.ready:
             # Whoever began to go on in it was ended before the archive was told.
             with suppress(Overtaken):
-                await self._ledger.begin_epoch(shard, found.epoch, self._lost, kept=found.seq)
+                await self._ledger.begin_epoch(shard, found.epoch, archived.epoch, self._lost, kept=found.seq)
             archived = await self._ledger.flushed(shard)
         return archived, found, run
 
@@ -129,27 +130,31 @@ class Recovery:
         if seq is None:
             return None
         try:
-            await self._ledger.begin_epoch(shard, epoch, self._lost, kept=seq)
+            await self._ledger.begin_epoch(shard, epoch, found.epoch, self._lost, kept=seq)
         except Overtaken:
-            return await self._rebuild(shard, await self._ledger.flushed(shard), progress)
+            return await self._rebuild(shard, await self._ledger.flushed(shard), epoch, progress)
         log.info("live store was restarted or replaced, and has everything", shard=shard, seq=seq, epoch=epoch)
         await self._add_missing_items(shard)
         return Known(epoch, seq, run)
 
-    async def _rebuild(self, shard: int, archived: Flushed, progress: Progress) -> Known:
-        found = await self._live.hold(shard)
+    async def _rebuild(self, shard: int, archived: Flushed, epoch_found: str | None, progress: Progress) -> Known:
+        hold = await Hold.take(self._live, shard, epoch_found)
+        found = await self._live.position(shard)
         if found.epoch is not None and found.seq > min(archived.seq, found.flushed):
             await self._save_log(shard, archived, found.epoch, found.seq)
-        await self._live.clear(shard)
+        await hold.clear()
         epoch = secrets.token_hex(8)
         # From here on a flusher that was held up with events of the old state in its hands can't commit them.
-        seq = await self._ledger.begin_epoch(shard, epoch, self._lost)
+        try:
+            seq = await self._ledger.begin_epoch(shard, epoch, archived.epoch, self._lost)
+        except Overtaken as error:
+            raise StoreUnavailable(str(error)) from error
         if seq:
             log.warning("rebuilding the live store from the archive", shard=shard, seq=seq, epoch=epoch)
         now = max(await self._live.bounded(self._now()), await self._ledger.last_event_at(shard))
-        run = await self._live.begin(shard, epoch, seq)
-        await Refill(self._live, self._archive, shard, progress).run(seq, now)
-        await self._live.open(shard)
+        run = await hold.begin(epoch, seq)
+        await Refill(hold, self._archive, shard, progress).run(seq, now)
+        await hold.open()
         log.info("live store filled", shard=shard, seq=seq, epoch=epoch)
         return Known(epoch, seq, run)
 

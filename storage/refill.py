@@ -9,7 +9,8 @@ from typing import Any, Final
 from storage.archive import Archive, Connection
 from storage.boards import Boards
 from storage.calendar import MINUTE_MS, Periods, moment, periods_at, start_of
-from storage.live import LiveStore, title_field
+from storage.hold import Hold
+from storage.live import title_field
 from storage.scripts import encode_title
 from storage.types import FULL_WEIGHT, WINDOWS, Board
 
@@ -25,8 +26,8 @@ Progress = Callable[[str, int], None]
 class Refill:
     """Fills one shard."""
 
-    def __init__(self, live: LiveStore, archive: Archive, shard: int, progress: Progress) -> None:
-        self._live = live
+    def __init__(self, hold: Hold, archive: Archive, shard: int, progress: Progress) -> None:
+        self._hold = hold
         self._archive = archive
         self._shard = shard
         self._progress = progress
@@ -35,13 +36,13 @@ class Refill:
         """Everything as it was right after event `seq`, seen at `now`."""
         boards = await Boards(self._archive).of_shard(self._shard)
         await self._load_items(boards, seq, now)
-        await self._live.show(self._shard)
+        await self._hold.show()
         await self._load_ballots(boards)
         await self._load_quotas(now)
 
     async def _load_items(self, boards: Sequence[Board], seq: int, now: int) -> None:
         periods = periods_at(now)
-        await self._live.load(self._shard, [("board", board.number, now, periods) for board in boards])
+        await self._hold.load([("board", board.number, now, periods) for board in boards])
         numbers = [board.number for board in boards]
         since = min(start_of(periods[2]), start_of(periods[1]), moment(now) - _TRENDING_MEMORY)
         async with self._archive.transaction(patient=True) as connection:
@@ -57,7 +58,7 @@ class Refill:
             for row in portion:
                 flat += (row["item_id"], row["id"], row["up_votes"], row["down_votes"], *_windows(row, kept[board]))
                 titles += (title_field(row["item_type"], row["item_id"]), encode_title((row["title"], row["artist"])))
-            await self._live.load(self._shard, [("titles", tenants[board], titles), ("items", board, flat)])
+            await self._hold.load([("titles", tenants[board], titles), ("items", board, flat)])
             loaded += len(portion)
             self._progress("items", loaded)
 
@@ -76,11 +77,11 @@ class Refill:
                 parts.append(("ballots", row["board_id"], row["agent_id"], flat))
                 size += len(row["items"])
                 if size >= PORTION:
-                    await self._live.load(self._shard, parts)
+                    await self._hold.load(parts)
                     loaded += size
                     self._progress("ballots", loaded)
                     parts, size = [], 0
-        await self._live.load(self._shard, parts)
+        await self._hold.load(parts)
         self._progress("ballots", loaded + size)
 
     async def _load_quotas(self, now: int) -> None:
@@ -90,7 +91,7 @@ class Refill:
             async for row in self._archive.queries.quotas_used(connection, shard=self._shard, since=start_of(day)):
                 flat += (row["agent_id"], row["used"])
         for start in range(0, len(flat), 2 * PORTION):
-            await self._live.load(self._shard, [("quota", day, flat[start : start + 2 * PORTION])])
+            await self._hold.load([("quota", day, flat[start : start + 2 * PORTION])])
 
 
 def _windows(row: Any, kept: frozenset[str]) -> list[int | float]:

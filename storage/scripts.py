@@ -10,8 +10,8 @@ import msgspec
 
 from storage.types import WINDOWS, AroundView, Board, ItemsView, Query, Row, TopView
 
-Name = Literal["apply", "read", "load", "resume", "roll", "trim"]
-NAMES: Final[tuple[Name, ...]] = ("apply", "read", "load", "resume", "roll", "trim")
+Name = Literal["apply", "hold", "read", "load", "resume", "roll", "trim"]
+NAMES: Final[tuple[Name, ...]] = ("apply", "hold", "read", "load", "resume", "roll", "trim")
 
 pack = msgspec.msgpack.Encoder().encode
 

@@ -33,6 +33,7 @@ from storage.boards import Boards, NewBoard
 from storage.catalogue import Catalogue, Song
 from storage.directory import Directory
 from storage.embedded import EmbeddedServers
+from storage.hold import Hold
 from storage.live import LiveStore
 from storage.migrations import migrate
 from storage.recovery import Recovery
@@ -238,9 +239,15 @@ class Lab:
                 made.tenant, _ = await default_tenant(made.archive, settings)
                 await made.recovery.ensure(made.tenant.shard)
                 yield made
-            await made.live.clear(made.tenant.shard)
+            await forget(made.live, made.tenant.shard)
         async with Archive(url) as administration, administration.connection() as connection:
             await connection.execute(f"drop database {name} with (force)")
+
+
+async def forget(live: LiveStore, shard: int) -> None:
+    """Takes away all that the live store has of a shard."""
+    hold = await Hold.take(live, shard, (await live.position(shard)).epoch)
+    await hold.clear()
 
 
 @asynccontextmanager

@@ -3,8 +3,8 @@
 -- KEYS[1]  the shard's prefix, such as `plaudit:{0}`. Its braces put every key below in one slot.
 --
 --   <prefix>:meta        hash    epoch, ready, seq (last event), flushed (last seq in the archive), clock (ms),
---                                periods (that it is in; msgpack) and run (the store's life that it was compared
---                                with the archive in)
+--                                periods (that it is in; msgpack), run (the store's life that it was compared
+--                                with the archive in) and holder (who put the state together)
 --   <prefix>:log         stream  one entry per applied batch, id `<its last seq>-0`, field `rows`
 --   <prefix>:b:<board>   hash    version, day/week/month (current periods, days since 1970), landmark
 --                                and shown_at (ms, for `trending`), reference (sample of ranks)

@@ -1,14 +1,22 @@
 -- Puts what the archive knows into the live store: new items of a running board, and everything at a rebuild.
 --
 -- ARGV[1]  msgpack array of parts, each {kind, ...}:
+--    {'clear'}                                                   no position, from which all the rest follows
+--    {'unlink', {key, ...}}                                      what is left of what was there
+--    {'begin', epoch, seq, life of the store}                    the new position
 --    {'board', number, now, {day, week, month}}                  makes the board's state where there is none
 --    {'items', board, {item id, item number, up, down, all, day, week, month, trending, ...}}  points a window;
 --             trending relative to the board's landmark. An item that is there already stays as it is.
 --    {'titles', tenant, {field, JSON [title, artist], ...}}
 --    {'ballots', board, agent, {item number, ballot, ...}}
 --    {'quota', day, {agent, used, ...}}
+--    {'show'}                                                    boards may be read
+--    {'open'}                                                    votes may come
+-- ARGV[2]  who puts the live state together: nothing happens where somebody else does by now; '' for whoever adds
 --
--- Returns the number of items that are new.
+-- Returns the number of items that are new, -1 where nothing happened.
+
+if ARGV[2] ~= '' and redis.call('HGET', meta_key, 'holder') ~= ARGV[2] then return -1 end
 
 local LISTED = { 'all', 'day', 'week', 'month', 'trending' }
 
@@ -60,6 +68,18 @@ for _, part in ipairs(cmsgpack.unpack(ARGV[1])) do
   elseif kind == 'quota' then
     call_many('HSET', key('q', part[2]), part[3], 2)
     redis.call('EXPIRE', key('q', part[2]), 3 * 86400)
+  elseif kind == 'clear' then
+    redis.call('DEL', meta_key)
+    redis.call('HSET', meta_key, 'holder', ARGV[2])
+  elseif kind == 'unlink' then
+    for _, name in ipairs(part[2]) do redis.call('UNLINK', name) end
+  elseif kind == 'begin' then
+    local seq = string.format('%.0f', part[3])
+    redis.call('HSET', meta_key, 'epoch', part[2], 'seq', seq, 'flushed', seq, 'run', part[4])
+  elseif kind == 'show' then
+    redis.call('HSET', meta_key, 'readable', 1)
+  elseif kind == 'open' then
+    redis.call('HSET', meta_key, 'ready', 1)
   end
 end
 local meta = redis.call('HMGET', meta_key, 'epoch', 'seq')

@@ -14,6 +14,7 @@ from app.cli import main
 from storage.archive import Archive
 from storage.directory import Directory
 from tests.app.sockets import Stage
+from tests.storage.shard import emptied
 
 Plaudit = Callable[..., Awaitable[Result]]
 COMMANDS = ("serve", "migrate", "replay", "verify", "rebuild", "tenant", "agent")
@@ -177,7 +178,7 @@ async def test_verifying_and_rebuilding(plaudit: Plaudit, stage: Stage, database
     assert re.search(r"songs +3 +(\w{8}) +\1 +\1 +same", report)
     assert "nothing to do" in succeeded(await plaudit("rebuild"))
 
-    await stage.services.live.clear(shard)
+    await emptied(stage.services.live, shard)
     one_sentence(await plaudit("verify"), "The live store", "songs", "plaudit rebuild")
     assert f"Rebuilt shards: {shard}." in succeeded(await plaudit("rebuild"))
     succeeded(await plaudit("verify"))

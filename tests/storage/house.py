@@ -17,6 +17,7 @@ from storage.live import LiveStore
 from storage.pipe import ApplyPipe
 from storage.recovery import Recovery
 from storage.types import WINDOWS, Board, Known, Outcome, Query, Ranking, Row, Tenant, TopView, Vote, Window
+from storage.verify import verify_shard
 from tests.storage.shard import NOON
 
 SONGS = ("aria", "Blues", "chanson", "déjà", "elegy", "fugue")
@@ -162,3 +163,21 @@ async def audit(house: House, events: int) -> None:
     assert found == {place: [0, 0, 0] for place in found} | counts
     positions = await house.fetch("select epoch, seq from flush_positions where shard = $1", house.shard)
     assert positions == [(house.known.epoch, events)]
+
+
+async def assert_verified(house: House) -> None:
+    reports = await verify_shard(house.live, house.archive, house.shard)
+    assert len(reports) == 3
+    for report in reports:
+        assert report.differences == ()
+        assert report.events_digest == report.archive_digest == report.live_digest
+
+
+def losses(logs: list[Any]) -> list[int]:
+    """What was said to be lost, each time."""
+    return [line["lost"] for line in logs if line["log_level"] == "error" and "lost" in line]
+
+
+async def restart(house: House) -> None:
+    """Makes the live store look as if it had come back since it was compared with the archive."""
+    await house.live._redis.hset(f"{house.live.tag(house.shard)}:meta", "run", "another life")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import uuid4
 
 from storage.batches import outcomes_of, pack_batch
+from storage.hold import Hold
 from storage.live import LiveStore
 from storage.pipe import ApplyPipe
 from storage.scripts import ApplyReply
@@ -72,16 +74,28 @@ class Shard:
         return found
 
 
+async def opened(live: LiveStore, number: int, epoch: str = EPOCH, seq: int = 0) -> None:
+    """Makes a shard ready for votes, with what it has, in a live state of that name."""
+    hold = await Hold.take(live, number, (await live.position(number)).epoch)
+    await hold.begin(epoch, seq)
+    await hold.open()
+
+
+async def emptied(live: LiveStore, number: int) -> None:
+    """Makes a shard what it was before anything was put in it."""
+    redis: Any = live._redis
+    await redis.unlink(f"{live.tag(number)}:meta", *[name async for name in live.keys(number)])
+
+
 @asynccontextmanager
 async def open_shard(url: str, backlog_limit: int = 10**9, number: int = 3) -> AsyncIterator[Shard]:
     """An empty shard that is ready for votes, removed at the end."""
     async with LiveStore(url, f"test-{uuid4().hex}") as live:
-        await live.begin(number, EPOCH, 0)
-        await live.open(number)
+        await opened(live, number)
         pipe = live.pipe(number)
         await pipe.connect()
         try:
             yield Shard(live, pipe, number, backlog_limit)
         finally:
             await pipe.close()
-            await live.clear(number)
+            await emptied(live, number)

@@ -16,6 +16,7 @@ from storage.live import LiveStore
 from storage.types import Known
 from tests.proxy import Proxy, unix_socket
 from tests.storage.house import House
+from tests.storage.shard import emptied
 
 
 def test_a_pooled_connection_that_was_reset_is_made_again(redis_url: str, prefix: str) -> None:
@@ -77,7 +78,7 @@ async def test_only_events_that_the_archive_does_not_get_are_told_as_lost(house:
     await blocker.execute("begin; lock table votes in exclusive mode")
     flushing = asyncio.create_task(house.flusher().flush_all())
     await _asking(house.archive, "select 1 from pg_stat_activity where wait_event_type = 'Lock'")
-    await house.live.clear(house.shard)
+    await emptied(house.live, house.shard)
     with capture_logs() as logs:
         recovering = asyncio.create_task(house.recovery.ensure(house.shard, Known(house.known.epoch, 5)))
         await _asking(house.archive, "select 1 from pg_stat_activity where query like '%for update%' "

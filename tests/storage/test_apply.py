@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from storage.batches import outcomes_of
 from storage.calendar import periods_at
+from storage.hold import Hold
 from storage.types import (
     FULL_WEIGHT,
     WINDOWS,
@@ -196,9 +197,9 @@ async def test_a_store_that_is_not_the_known_one_applies_nothing(any_redis_url: 
 async def test_a_store_that_is_being_filled_applies_nothing(any_redis_url: str) -> None:
     async with open_shard(any_redis_url, number=SHARD) as shard:
         await furnish(shard, Model(), NOON)
-        assert (await shard.live.hold(SHARD)).seq == 0
+        hold = await Hold.take(shard.live, SHARD, EPOCH)
         assert (await shard.send([Vote(BOARDS[0], 1, "a", 1)], NOON)).reason == "epoch"
-        await shard.live.open(SHARD)
+        await hold.open()
         assert (await shard.send([Vote(BOARDS[0], 1, "a", 1)], NOON)).reason == "ok"
 
 

@@ -24,7 +24,7 @@ from storage.scripts import ApplyReply
 from storage.types import Known, Outcome, Query, Row, Status, TopView, Vote
 from storage.waiting import BATCH_LIMIT
 from tests.proxy import Proxy, unix_socket
-from tests.storage.shard import DAY, EPOCH, NOON, Shard, board, board_items, open_shard
+from tests.storage.shard import DAY, EPOCH, NOON, Shard, board, board_items, open_shard, opened
 
 SHARD = 3
 FINAL = board(1, SHARD)
@@ -471,7 +471,7 @@ async def test_a_store_that_was_replaced_is_noticed_where_nobody_votes(shard: Sh
 
     async with voter(shard.live.pipe(SHARD), recover=recover) as one:
         await until(lambda: one.batcher.available)
-        await shard.live.begin(SHARD, "next", 1)
+        await opened(shard.live, SHARD, "next", 1)
         one.batcher.check()
         await until(lambda: len(asked) == 2)
         await until(lambda: one.batcher.available)
@@ -496,7 +496,7 @@ async def test_a_sender_that_misses_its_cancellation_does_not_stop_the_shard(sha
     pipe.gate.set()
     async with voter(pipe, recover=recover) as one:
         await one.cast(Vote(FINAL, 1, "item-1", 1))
-        await shard.live.begin(SHARD, "next", 1)
+        await opened(shard.live, SHARD, "next", 1)
         # The store's refusal is read when both are sent: the second is the one whose sender does not hear.
         pipe.gate.clear()
         first = one.submit(Vote(FINAL, 2, "item-1", 1))
@@ -520,7 +520,7 @@ async def test_votes_are_refused_while_a_recovery_takes_its_time(shard: Shard, m
 
     async with voter(shard.live.pipe(SHARD), recover=recover) as one:
         await one.cast(Vote(FINAL, 1, "item-1", 1))
-        await shard.live.begin(SHARD, "next", 1)
+        await opened(shard.live, SHARD, "next", 1)
         pending = one.submit(Vote(FINAL, 2, "item-1", 1))
         await until(lambda: len(asked) == 2)
         assert not one.batcher.available

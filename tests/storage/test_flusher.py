@@ -221,7 +221,7 @@ async def test_the_log_of_another_live_state_is_left_alone(house: House) -> None
     await house.cast(house.vote("bob", "aria", 1))
     flusher = house.flusher()
     flusher._flushed = await Ledger(house.archive).flushed(house.shard)
-    await Ledger(house.archive).begin_epoch(house.shard, "next", lambda shard, lost: None)
+    await Ledger(house.archive).begin_epoch(house.shard, "next", house.known.epoch, lambda shard, lost: None)
     # This one has been frozen since before the other state began; that one comes fresh.
     with pytest.raises(Overtaken):
         await flusher.flush()

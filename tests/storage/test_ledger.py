@@ -67,16 +67,18 @@ async def test_a_new_epoch_begins_past_all_that_was_told(house: House) -> None:
     def lose(shard: int, lost: int) -> None:
         losses.append((shard, lost))
 
-    assert await ledger.begin_epoch(3, "a", lose) == 0
+    assert await ledger.begin_epoch(3, "a", "", lose) == 0
     await ledger.tell(3, "a", 5)
     await ledger.tell(3, "a", 4)
-    assert await ledger.begin_epoch(3, "b", lose) == 5
+    assert await ledger.begin_epoch(3, "b", "a", lose) == 5
     # The same state under another name: it has an event that the archive will have.
     await ledger.tell(3, "b", 6)
-    assert await ledger.begin_epoch(3, "c", lose, kept=6) == 5
+    assert await ledger.begin_epoch(3, "c", "b", lose, kept=6) == 5
     assert losses == [(3, 5)]
-    assert await ledger.begin_epoch(3, "d", lose) == 6
+    assert await ledger.begin_epoch(3, "d", "c", lose) == 6
     assert losses == [(3, 5), (3, 1)]
+    with pytest.raises(Overtaken, match="by now"):
+        await ledger.begin_epoch(3, "e", "c", lose)
     assert await ledger.flushed(3) == Flushed("d", 6)
     assert await ledger.epoch(3, "c") == Epoch(None, 6, 6)
 
@@ -86,7 +88,7 @@ async def test_a_live_state_that_has_less_than_the_archive_is_not_gone_on_with(h
     await house.cast(house.vote("ann", "aria", 1))
     await house.flush()
     with pytest.raises(Overtaken):
-        await ledger.begin_epoch(house.shard, "new", lambda shard, lost: None, kept=0)
+        await ledger.begin_epoch(house.shard, "new", house.known.epoch, lambda shard, lost: None, kept=0)
     assert await ledger.flushed(house.shard) == Flushed(house.known.epoch, 1)
 
 
@@ -99,7 +101,7 @@ async def test_a_loss_is_rather_told_twice_than_never(house: House) -> None:
     await ledger.tell(house.shard, house.known.epoch, 2)
     for _ in range(2):
         with pytest.raises(ArchiveUnavailable, match="2"):
-            await ledger.begin_epoch(house.shard, "new", interrupted)
+            await ledger.begin_epoch(house.shard, "new", house.known.epoch, interrupted)
     assert await ledger.flushed(house.shard) == Flushed(house.known.epoch, 0)
 
 

@@ -10,10 +10,11 @@ from redis.asyncio.client import PubSub
 
 from storage import connections
 from storage.errors import StoreRefused, StoreUnavailable
+from storage.hold import Hold
 from storage.live import LiveStore
 from storage.types import Changed, Vote
 from tests.proxy import Proxy, unix_socket
-from tests.storage.shard import EPOCH, NOON, Shard, board, board_items, open_shard
+from tests.storage.shard import EPOCH, NOON, Shard, board, board_items, emptied, open_shard, opened
 
 SHARD = 3
 
@@ -118,19 +119,20 @@ async def test_a_store_that_is_not_there_and_one_that_refuses_are_told_apart(red
             await shard.live.quota_used(SHARD, 1, 1)
 
 
-async def test_clearing_a_shard_leaves_others_alone(redis_url: str, prefix: str) -> None:
+async def test_a_shard_that_is_cleared_leaves_others_alone(redis_url: str, prefix: str) -> None:
     tricky = f"{prefix}*[a]?"
     async with LiveStore(redis_url, tricky) as live, LiveStore(redis_url, f"{prefix}-other[a]x") as other:
         for store, number in ((live, 1), (live, 11), (other, 1)):
-            await store.begin(number, EPOCH, 7)
+            await opened(store, number, seq=7)
             await store.add_items(board(1, number), board_items({f"item-{n}": n for n in range(50)}), NOON)
-        await live.clear(1)
+        await (await Hold.take(live, 1, EPOCH)).clear()
         assert (await live.position(1)).epoch is None
+        assert [name async for name in live.keys(1)] == []
         assert await live.item_count(1, 1) == 0
         for store, number in ((live, 11), (other, 1)):
             assert (await store.position(number)).seq == 7
             assert await store.item_count(number, 1) == 50
-            await store.clear(number)
+            await emptied(store, number)
 
 
 async def test_titles_are_kept_by_tenant(redis_url: str) -> None:

@@ -13,14 +13,14 @@ from storage import recovery as recovery_module
 from storage.archive import Archive
 from storage.boards import Boards, NewBoard
 from storage.catalogue import Catalogue
-from storage.errors import ArchiveBehind, ArchiveUnavailable, StoreUnavailable
+from storage.errors import ArchiveBehind, StoreUnavailable
+from storage.hold import Hold
 from storage.ledger import Flushed, Ledger
 from storage.live import LiveStore
 from storage.recovery import Recovery
 from storage.types import Known, Row, Status, Window
-from storage.verify import verify_shard
-from tests.storage.house import AGENTS, House, audit, song, votes_of_all
-from tests.storage.shard import DAY, HOUR, MINUTE, NOON
+from tests.storage.house import AGENTS, House, assert_verified, audit, losses, restart, song, votes_of_all
+from tests.storage.shard import DAY, HOUR, MINUTE, NOON, emptied
 
 
 async def vote_for_weeks(house: House) -> None:
@@ -53,14 +53,6 @@ async def quotas(house: House) -> list[int]:
     return [await house.live.quota_used(house.shard, NOON // DAY, agent) for agent in house.agents.values()]
 
 
-async def assert_verified(house: House) -> None:
-    reports = await verify_shard(house.live, house.archive, house.shard)
-    assert len(reports) == 3
-    for report in reports:
-        assert report.differences == ()
-        assert report.events_digest == report.archive_digest == report.live_digest
-
-
 class Snapshot:
     """Every key of a shard as it was, to be put back: an append-only file that lacks its end."""
 
@@ -75,7 +67,7 @@ class Snapshot:
             self._keys[key] = await redis.dump(key)
 
     async def put_back(self) -> None:
-        await self._live.clear(self._shard)
+        await emptied(self._live, self._shard)
         for key, content in self._keys.items():
             await self._live._redis.restore(key, 0, content)
 
@@ -89,7 +81,7 @@ async def test_an_empty_store_is_filled_with_what_it_had(house: House) -> None:
     seq = (await house.live.position(house.shard)).seq
     await assert_verified(house)
 
-    await house.live.clear(house.shard)
+    await emptied(house.live, house.shard)
     told: list[tuple[str, int]] = []
     known = await house.recovery.ensure(house.shard, None, lambda what, count: told.append((what, count)))
     assert known.floor == seq
@@ -119,7 +111,7 @@ async def test_a_store_that_is_whole_is_left_as_it_is(house: House) -> None:
 async def test_servers_that_start_at_once_fill_it_once(house: House) -> None:
     await house.cast(house.vote("ann", "aria", 1))
     await house.flush()
-    await house.live.clear(house.shard)
+    await emptied(house.live, house.shard)
     found = await asyncio.gather(*(house.recovery.ensure(house.shard, known) for known in (None, house.known, None)))
     assert len({known[:2] for known in found}) == 1
     await assert_verified(house)
@@ -127,14 +119,14 @@ async def test_servers_that_start_at_once_fill_it_once(house: House) -> None:
 
 async def test_a_rebuild_that_is_killed_anywhere_starts_over(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     await vote_for_weeks(house)
-    for n, step in enumerate(["hold", "clear", "begin", "load", "open"] * 2):
+    for n, step in enumerate(["take", "clear", "begin", "load", "open"] * 2):
         # The store has an event that the archive lacks, and lacks one that a server has seen.
         await house.cast(house.vote("bob", "aria", 1 + n, house.contest))
         before = await house.rankings(), await house.ballots()
         known = house.known._replace(floor=(await house.live.position(house.shard)).seq + 1)
         with capture_logs() as logs:
             with monkeypatch.context() as patch:
-                patch.setattr(LiveStore, step, killed(getattr(LiveStore, step), done=n >= 5))
+                patch.setattr(Hold, step, killed(getattr(Hold, step), done=n >= 5))
                 with pytest.raises(StoreUnavailable, match="killed here"):
                     await house.recovery.ensure(house.shard, known)
             house.known = await house.recovery.ensure(house.shard, known)
@@ -201,7 +193,7 @@ async def test_votes_that_neither_store_has_are_counted_loudly(house: House) -> 
 
 async def test_an_empty_store_that_lost_votes_says_so_too(house: House) -> None:
     await house.cast(house.vote("ann", "aria", 1))
-    await house.live.clear(house.shard)
+    await emptied(house.live, house.shard)
     with capture_logs() as logs:
         assert (await house.recovery.ensure(house.shard, house.known._replace(floor=1))).floor == 1
     assert [line["lost"] for line in logs if line["log_level"] == "error"] == [1]
@@ -212,7 +204,7 @@ async def test_a_state_that_was_given_up_does_not_come_back(house: House) -> Non
     snapshot = Snapshot(house.live, house.shard)
     await house.cast(*[house.vote(agent, "aria", 1) for agent in AGENTS])
     await snapshot.take()
-    await house.live.clear(house.shard)
+    await emptied(house.live, house.shard)
     house.known = await house.recovery.ensure(house.shard)
     await house.cast(house.vote("ann", "Blues", 1))
     await house.flush()
@@ -229,7 +221,7 @@ async def test_a_flusher_with_events_in_its_hands_does_not_carry_them_into_the_n
     await house.cast(house.vote("ann", "aria", 1))
     after = await Ledger(house.archive).flushed(house.shard)
     held = await house.live.log_after(house.shard, after.seq, 10, 0.001)
-    await house.live.clear(house.shard)
+    await emptied(house.live, house.shard)
     house.known = await house.recovery.ensure(house.shard)
     await house.cast(house.vote("bob", "Blues", 1))
     with pytest.raises(Exception, match="no longer at 0"):
@@ -258,7 +250,7 @@ async def test_a_clock_that_went_back_over_a_rebuild_loses_no_vote_of_its_window
     house.now = midnight + 30 * MINUTE
     await house.cast(house.vote("bob", "aria", 1))
     await house.flush()
-    await house.live.clear(house.shard)
+    await emptied(house.live, house.shard)
     house.now -= HOUR
     house.known = await house.recovery.ensure(house.shard)
     await house.cast(house.vote("cyd", "aria", 1))
@@ -275,16 +267,6 @@ async def test_an_archive_without_the_shard_gives_an_empty_store(
     assert (await house.recovery.ensure(3)).floor == 0
     position = await live.position(3)
     assert (position.ready, position.seq, position.epoch) == (True, 0, (await Ledger(archive).flushed(3)).epoch)
-
-
-def losses(logs: list[Any]) -> list[int]:
-    """What was said to be lost, each time."""
-    return [line["lost"] for line in logs if line["log_level"] == "error" and "lost" in line]
-
-
-async def restart(house: House) -> None:
-    """Makes the live store look as if it had come back since it was compared with the archive."""
-    await house.live._redis.hset(f"{house.live.tag(house.shard)}:meta", "run", "another life")
 
 
 async def test_a_store_that_was_restarted_goes_on_under_a_new_epoch(house: House) -> None:
@@ -307,62 +289,9 @@ async def test_a_store_that_was_restarted_goes_on_under_a_new_epoch(house: House
     await assert_verified(house)
 
 
-async def test_who_has_lost_the_lock_does_not_go_on_with_what_it_saw(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another server has gone on with the store, and taken votes, since it was looked at."""
-    await house.cast(*votes_of_all(house, house.songs, [1, -1]))
-    await restart(house)
-    real = LiveStore.resume
-
-    async def late(live: LiveStore, shard: int, found: str, epoch: str, run: str) -> int | None:
-        monkeypatch.setattr(LiveStore, "resume", real)
-        ledger = Ledger(house.archive)
-        await ledger.plan_epoch(shard, "other", found)
-        kept = await live.resume(shard, found, "other", run)
-        assert kept == 24
-        await ledger.begin_epoch(shard, "other", print, kept=kept)
-        house.known = Known("other", kept, run)
-        await house.cast(house.vote("ann", "aria", 7, house.contest))
-        await ledger.tell(shard, "other", 25)
-        return await live.resume(shard, found, epoch, run)
-
-    monkeypatch.setattr(LiveStore, "resume", late)
-    before = house.known
-    with capture_logs() as logs:
-        found = await house.recovery.ensure(house.shard, before)
-    assert losses(logs) == []
-    assert found[:2] == ("other", 25)
-    assert not found.rebuilt
-    await house.flush()
-    await audit(house, 25)
-    await assert_verified(house)
-
-
-async def test_a_lock_that_was_lost_while_others_were_heard_is_noticed(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await house.cast(house.vote("ann", "aria", 7, house.contest))
-    await restart(house)
-
-    async def accompanied(ledger: Ledger) -> bool:
-        await house.execute(
-            "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted and pid in "
-            "(select pid from pg_stat_activity where datname = current_database())"
-        )
-        return True
-
-    monkeypatch.setattr(recovery_module, "HEARD_OUT", 0.01)
-    monkeypatch.setattr(Ledger, "accompanied", accompanied)
-    with pytest.raises(ArchiveUnavailable):
-        await house.recovery.ensure(house.shard, house.known)
-    monkeypatch.undo()
-    assert (await house.recovery.ensure(house.shard, house.known)).floor == 1
-
-
 async def test_who_knew_an_earlier_state_is_told_whether_it_was_rebuilt(house: House) -> None:
     states = [house.known]
-    for step in (restart, restart, lambda house: house.live.clear(house.shard), restart):
+    for step in (restart, restart, lambda house: emptied(house.live, house.shard), restart):
         await step(house)
         states.append(await house.recovery.ensure(house.shard))
     assert len({known.epoch for known in states}) == 5
@@ -434,9 +363,9 @@ async def test_who_comes_late_with_votes_that_nobody_else_knew_of_says_so_once(h
     await audit(house, 6)
 
 
-@pytest.mark.parametrize("emptied", [False, True])
+@pytest.mark.parametrize("gone", [False, True])
 async def test_other_servers_are_heard_before_their_numbers_are_given_out_again(
-    house: House, monkeypatch: pytest.MonkeyPatch, *, emptied: bool
+    house: House, monkeypatch: pytest.MonkeyPatch, *, gone: bool
 ) -> None:
     """The store comes back as less than it was, and the first to see it is not the one that was told most."""
     asked = asyncio.Event()
@@ -454,7 +383,7 @@ async def test_other_servers_are_heard_before_their_numbers_are_given_out_again(
     recovery = Recovery(house.live, house.archive, lambda: NOON, told.append)
     other = await asyncpg.connect(house.archive.url, server_settings={"application_name": "plaudit 1 elsewhere"})
     try:
-        await (house.live.clear(house.shard) if emptied else restart(house))
+        await (emptied(house.live, house.shard) if gone else restart(house))
         first = asyncio.create_task(recovery.ensure(house.shard, house.known._replace(floor=1)))
         await asked.wait()
         second = await recovery.ensure(house.shard, house.known._replace(floor=4))
@@ -539,7 +468,7 @@ async def test_nobody_sees_a_board_that_is_being_filled(house: House, monkeypatc
     seen: list[Rankings | None] = []
 
     def looking(step: Any) -> Any:
-        async def look(self: LiveStore, *arguments: Any) -> Any:
+        async def look(self: Hold, *arguments: Any) -> Any:
             done = await step(self, *arguments)
             try:
                 seen.append(await house.rankings())
@@ -550,7 +479,7 @@ async def test_nobody_sees_a_board_that_is_being_filled(house: House, monkeypatc
         return look
 
     for step in ("clear", "begin", "load", "show"):
-        monkeypatch.setattr(LiveStore, step, looking(getattr(LiveStore, step)))
+        monkeypatch.setattr(Hold, step, looking(getattr(Hold, step)))
     await house.live._redis.hdel(f"{house.live.tag(house.shard)}:meta", "epoch")
     await house.recovery.ensure(house.shard)
     # As soon as all items are there boards are shown, while ballots and quotas are still to come.

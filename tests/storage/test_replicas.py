@@ -19,7 +19,7 @@ from storage.live import LiveStore
 from storage.types import Known, Outcome, Status, Vote
 from tests.proxy import Proxy
 from tests.replica import Replica, configure, follow, promote, told
-from tests.storage.shard import EPOCH, NOON, board, board_items
+from tests.storage.shard import EPOCH, NOON, board, board_items, opened
 
 BOARD = board(1, 3)
 VOTE = Vote(BOARD, 1, "aria", 1)
@@ -61,8 +61,7 @@ async def pair(short_folder: Path, prefix: str) -> AsyncIterator[Pair]:
         Proxy(("127.0.0.1", primary.port)) as line,
         LiveStore(primary.url, prefix) as live,
     ):
-        await live.begin(3, EPOCH, 0)
-        await live.open(3)
+        await opened(live, 3)
         await live.add_items(BOARD, board_items({"aria": 1}), NOON)
         await follow(replica.url, primary.url, line.port)
         yield Pair(live, primary, replica, line)

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from storage.history import HOURS_KEPT
+from storage.hold import Hold
 from storage.samples import Samples
 from storage.timekeeper import Timekeeper
 from storage.types import Changed, Row, Sample, Window
@@ -215,8 +216,8 @@ async def test_the_latest_old_sample_of_a_quiet_board_is_kept(house: House, keep
 
 async def test_nothing_is_done_to_boards_that_are_being_filled(house: House, keeper: Timekeeper) -> None:
     before = await version(house)
-    await house.live.hold(house.shard)
+    hold = await Hold.take(house.live, house.shard, house.known.epoch)
     await keeper.tick(MIDNIGHT + HOURS_KEPT)
-    await house.live.open(house.shard)
+    await hold.open()
     assert await version(house) == before
     assert await house.fetch("select 1 from rank_samples") == []

@@ -13,7 +13,7 @@ from storage.live import LiveStore
 from storage.types import WINDOWS, Vote
 from storage.verify import BoardReport, verify_shard
 from tests.storage.house import House, votes_of_all
-from tests.storage.shard import HOUR, MINUTE, NOON
+from tests.storage.shard import HOUR, MINUTE, NOON, emptied
 
 
 async def reports(house: House) -> dict[str, BoardReport]:
@@ -120,7 +120,7 @@ async def test_an_archive_that_stays_behind_is_said(voted: House, monkeypatch: p
 
 
 async def test_a_board_that_the_live_store_lacks_is_said(voted: House) -> None:
-    await voted.live.clear(voted.shard)
+    await emptied(voted.live, voted.shard)
     with pytest.raises(StoreUnavailable, match="does not have the board 'songs'"):
         await reports(voted)
 

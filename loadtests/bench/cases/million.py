@@ -18,7 +18,7 @@ from loadtests.bench.child import child
 from loadtests.bench.clients.voters import VoteRun
 from loadtests.bench.figures import Case, Measurement
 from loadtests.bench.floors.applying import Applying
-from loadtests.bench.lab import SETTINGS, Installation, Lab, Server, item_name, serve
+from loadtests.bench.lab import SETTINGS, Installation, Lab, Server, forget, item_name, serve
 from storage.archive import Archive
 from storage.flusher import Flusher
 from storage.types import Board, Vote
@@ -139,7 +139,7 @@ async def rebuild(lab: Lab) -> Measurement:
     reads: list[tuple[int, float]] = []
     async with made.house.serve() as server, _client(server, made.key) as client:
         await client.get(_PAGE)
-        await made.house.live.clear(made.house.tenant.shard)
+        await forget(made.house.live, made.house.tenant.shard)
         began = time.monotonic()
         reading = asyncio.create_task(_read(client, reads))
         await _taken(client)
