@@ -42,12 +42,24 @@ const connection = new Connection({
 const table = new RankingTable(find("table"), {
   caption: "Ranking by score, highest first",
   onSelect: wall ? null : (entry, button) => select(entry.item, button),
-  onRow: (row, item) => voting.furnish(row, item),
+  onRow: (...made) => voting.furnish(...made),
+});
+const pulse = new Pulse({ api, board, rate: find("rate"), viewers: find("viewers"), age: find("age") });
+const announcer = new Announcer(find("announcer"));
+const bump = find("bump");
+const item = find("item");
+const neighbours = item.start({
+  api,
+  connection,
+  board,
+  onSelect: (entry) => select(entry.item),
+  onRow: (...made) => voting.furnish(...made),
+  onClose: deselect,
 });
 const voting = new Voting({
   connection,
   api,
-  table,
+  tables: [table, neighbours],
   page: {
     sign: find("sign"),
     agent: find("agent"),
@@ -58,10 +70,6 @@ const voting = new Voting({
     cancel: find("cancel"),
   },
 });
-const pulse = new Pulse({ api, board, rate: find("rate"), viewers: find("viewers"), age: find("age") });
-const announcer = new Announcer(find("announcer"));
-const bump = find("bump");
-const item = find("item");
 const search = new Search({ input: find("search"), list: find("found"), api, board, kind: "song", onChoose: select });
 
 const feed = connection.watch({ board, window: shownWindow, top }, { onView: show, onStatus: tell });
@@ -207,7 +215,6 @@ if (wall) {
   find("code").hidden = false;
 }
 furnish();
-item.start({ api, connection, board, onSelect: (entry) => select(entry.item), onClose: deselect });
 bump.start(api, board, shownWindow);
 narrow.addEventListener("change", cover);
 addEventListener("popstate", () => item.hidden || close());

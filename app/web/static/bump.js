@@ -4,8 +4,10 @@ import { Past, SPANS } from "./past.js";
 import { axis, cut, shape, told } from "./svg.js";
 
 const LINES = 10;
-const PLOT = { left: 34, top: 14, width: 280, step: 34 };
-const NAMES = { at: 12, width: 210, length: 26 };
+const PLOT = { left: 34, top: 14, step: 34 };
+// Lines and names side by side; where there is more room all of it grows, where there is less the text does not shrink.
+const WIDTH = 524;
+const NAMES = { at: 12, share: 0.4, indent: 34, letter: 6.8 };
 const LABELS = { at: 30, room: 38 }; // below the places there is one more, for all who stood lower
 const TURN = 14; // the stretch in which a line goes from one place to another
 const PAUSE = 1_000; // ms between two drawings at most
@@ -60,29 +62,31 @@ export class PlauditBump extends HTMLElement {
     const span = told(this.#history, SPANS[this.#span], until);
     const lines = tracesOf(this.#history, this.#entries, until - span, until);
     const bottom = PLOT.top + PLOT.step * Math.max(1, lines.length);
-    const right = PLOT.left + PLOT.width;
+    const width = Math.min(WIDTH, this.clientWidth || WIDTH);
+    const right = width - Math.round(NAMES.share * width);
+    const x = (at) => PLOT.left + at * (right - PLOT.left);
+    const length = Math.floor((width - right - NAMES.indent) / NAMES.letter);
     const drawn = shape(
       "svg",
       {
-        viewBox: `0 0 ${right + NAMES.width} ${bottom + LABELS.room}`,
+        viewBox: `0 0 ${width} ${bottom + LABELS.room}`,
         role: "img",
         "aria-label": inWords(lines, this.#span),
       },
-      ...axis(span).map(([at, anchor, text]) =>
+      ...axis(span, right - PLOT.left).map(([at, anchor, text]) =>
         shape(
           "text",
-          { class: "axis", x: PLOT.left + at * PLOT.width, y: bottom + LABELS.at, "text-anchor": anchor },
+          { class: "axis", x: x(at), y: bottom + LABELS.at, "text-anchor": anchor },
           text,
         ),
       ),
-      ...lines.map((line) => this.#line(line)),
+      ...lines.map((line) => this.#line(line, x, length)),
     );
     this.replaceChildren(drawn);
   }
 
-  #line({ item, title, points, place, rank }) {
+  #line({ item, title, points, place, rank }, x, length) {
     const y = (at) => PLOT.top + PLOT.step * (Math.min(at, LINES + 0.6) - 0.5);
-    const x = (at) => PLOT.left + at * PLOT.width;
     const end = { x: x(1), y: y(place) };
     const group = shape("g", { class: "trace", "data-item": item });
     group.style.setProperty("--hue", this.#hue(item));
@@ -96,7 +100,7 @@ export class PlauditBump extends HTMLElement {
       }),
       shape("circle", { cx: end.x, cy: end.y, r: 4.5 }),
       shape("text", { class: "place", x: end.x + NAMES.at, y: end.y + 4 }, `${rank}`),
-      shape("text", { class: "name", x: end.x + NAMES.at + 22, y: end.y + 4 }, cut(title, NAMES.length)),
+      shape("text", { class: "name", x: end.x + NAMES.indent, y: end.y + 4 }, cut(title, length)),
     );
     group.append(shape("title", {}, title));
     return group;

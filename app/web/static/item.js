@@ -31,8 +31,11 @@ export class PlauditItem extends HTMLElement {
   #votes = 0;
   #oneSided = false;
 
-  /** Tells the panel where it belongs. `onSelect(entry, button)` opens a neighbour, `onClose()` is told of the end. */
-  start({ api, connection, board, onSelect, onClose }) {
+  /**
+   * Tells the panel where it belongs. `onSelect(entry, button)` opens a neighbour, `onRow(row, item)` is called with
+   * every new row, `onClose()` is told of the end. Answers the table of neighbours.
+   */
+  start({ api, connection, board, onSelect, onRow, onClose }) {
     this.#api = api;
     this.#connection = connection;
     this.#board = board;
@@ -53,11 +56,15 @@ export class PlauditItem extends HTMLElement {
     this.#table = new RankingTable(this.querySelector("table"), {
       caption: "Its neighbours in the ranking",
       onSelect,
-      onRow: (row, item) => row.element.classList.toggle("chosen", item === this.#item),
+      onRow: (row, item) => {
+        row.element.classList.toggle("chosen", item === this.#item);
+        onRow(row, item);
+      },
     });
     this.#parts.close.addEventListener("click", onClose);
     this.#parts.more.addEventListener("click", () => this.#comments(this.#older));
     this.addEventListener("change", ({ target }) => this.#choose(target.value));
+    return this.#table;
   }
 
   /** Opens the panel for an item in a window of a board with these rules. */

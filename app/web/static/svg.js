@@ -2,6 +2,7 @@
 
 const MINUTE = 60_000; // ms
 const LEAST = 4 * MINUTE;
+const ROOM = 190; // pixels for three labels
 const numbers = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 const NAMESPACE = "http://www.w3.org/2000/svg";
 
@@ -40,13 +41,17 @@ export function told(history, span, now) {
   return Math.min(span, Math.max(LEAST, now - first));
 }
 
-/** Labels for a span of time that ends now: where on it, from 0 to 1, how they are set, and what they say. */
-export function axis(span) {
-  return [
+/**
+ * Labels for a span of time that ends now and is so wide (pixels): where on it, from 0 to 1, how they are set, and what
+ * they say.
+ */
+export function axis(span, width) {
+  const labels = [
     [0, "start", `${long(span)} ago`],
     [0.5, "middle", long(span / 2)],
     [1, "end", "now"],
   ];
+  return width < ROOM ? labels.filter(([at]) => at !== 0.5) : labels;
 }
 
 function long(milliseconds) {

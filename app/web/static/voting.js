@@ -17,17 +17,17 @@ export class Voting {
   #api;
   #rules;
   #window;
-  #table;
+  #tables;
   #page;
   #agent = null;
   #held = new Map(); // item -> value of the ballot
   #timer = 0;
 
   /** `page` has the elements: sign and cancel (buttons), dialog, form, key (input), agent, notice. */
-  constructor({ connection, api, table, page }) {
+  constructor({ connection, api, tables, page }) {
     this.#connection = connection;
     this.#api = api;
-    this.#table = table;
+    this.#tables = tables;
     this.#page = page;
     page.sign.addEventListener("click", () => (this.#agent || stored() ? this.#take(null) : this.#ask()));
     page.cancel.addEventListener("click", () => page.dialog.close());
@@ -80,11 +80,13 @@ export class Voting {
 
   #furnish() {
     const may = this.#mayVote;
-    this.#table.extra(may ? "Your vote" : null);
     document.body.classList.toggle("voting", may);
-    for (const row of this.#table.rows()) {
-      if (may) this.furnish(row, row.entry.item);
-      else row.vote(null);
+    for (const table of this.#tables) {
+      table.extra(may ? "Your vote" : null);
+      for (const row of table.rows()) {
+        if (may) this.furnish(row, row.entry.item);
+        else row.vote(null);
+      }
     }
   }
 
@@ -145,7 +147,7 @@ export class Voting {
   #hold(item, value) {
     if (value === null) this.#held.delete(item);
     else this.#held.set(item, value);
-    this.#table.row(item)?.buttons?.hold(value);
+    for (const table of this.#tables) table.row(item)?.buttons?.hold(value);
   }
 
   #tell(text) {

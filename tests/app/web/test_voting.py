@@ -63,6 +63,39 @@ async def test_a_vote_is_shown_at_once_then_confirmed_or_undone(page: Page, scen
     await expect(page.locator("body")).to_have_attribute("data-state", "live")
 
 
+@pytest.mark.parametrize("width", [320, 1280])
+async def test_an_item_that_is_not_in_the_ranking_shown_is_voted_on_in_its_details(
+    page: Page, scene: Lively, width: int
+) -> None:
+    await page.set_viewport_size({"width": width, "height": 900})
+    (key,) = await scene.agents(1, f"finder-{width}")
+    last = (await scene.entries("limit=40"))[-1]["item_id"]
+    await live(page, f"{scene.url}/boards/songs?top=3")
+    await sign_in(page, key)
+    await page.goto(f"{scene.url}/boards/songs?top=3&item={last}")
+    row = page.locator(f"plaudit-item tr[data-item='{last}']")
+    score = int(await row.locator(".score").inner_text())
+    await row.locator(".cast.up").click()
+    await expect(row.locator(".cast.up")).to_have_attribute("aria-pressed", "true")
+    await expect(row.locator(".score")).to_have_text(str(score + 1))
+    await expect(row).not_to_have_class("pending")
+    await check(page)
+    # A row that is in both tables tells the same in both.
+    await page.goto(f"{scene.url}/boards/songs?item={last}")
+    both = page.locator(f"tr[data-item='{last}'] .cast.up")
+    await expect(both).to_have_count(2)
+    for button in await both.all():
+        await expect(button).to_have_attribute("aria-pressed", "true")
+    await page.locator(f"plaudit-item tr[data-item='{last}'] .cast.up").click()
+    for button in await both.all():
+        await expect(button).to_have_attribute("aria-pressed", "false")
+    # Its title keeps the better part of the room.
+    title = await row.locator(".title").bounding_box()
+    assert title is not None
+    assert title["width"] > 0.25 * (await row.bounding_box() or title)["width"]
+    await page.evaluate("sessionStorage.clear()")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_a_pressed_button_can_be_told_from_its_ground(
     page: Page, scene: Lively, scheme: Literal["light", "dark"]
