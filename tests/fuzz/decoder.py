@@ -76,7 +76,8 @@ def seeds(number: int) -> Iterator[bytes]:
     made = pool(POOL, number)
     while True:
         codec = random.choice((JSON, MSGPACK))
-        payload = encode(random.choice(made), codec, random)[: frames.MAX_SIZE]
+        several = random.choices(made, k=random.randrange(1, 5))
+        payload = encode(random.choice((several, several[0])), codec, random)[: frames.MAX_SIZE]
         payload = broken(payload, random) if random.random() < 0.7 else payload
         match random.randrange(4):
             case 0:

@@ -24,12 +24,14 @@ INJECTIONS: Final = (
 )  # fmt: skip
 
 _DEEP: Final = "@deep"
+_NO_TEXT: Final = "@bytes"
+_NO_UTF8: Final = b"\xff\xfe\xed\xa0\x80\xc1"  # as many bytes, so that what holds it stays well formed
 _numbers = st.sampled_from(
     [0, -1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 2**64 - 1, 2**64, 10**40, 0.5, 1e308,
      math.nan, math.inf, -math.inf]
 )  # fmt: skip
 _texts = st.one_of(
-    st.sampled_from(INJECTIONS),
+    st.sampled_from([*INJECTIONS, _NO_TEXT]),
     st.text(max_size=40),
     st.sampled_from([0, 254, 255, 256, 2000, 2001, 20_000]).map(lambda size: "x" * size),
 )
@@ -37,9 +39,9 @@ _anything = st.one_of(
     st.none(), st.booleans(), _numbers, _texts, st.just(_DEEP),
     st.lists(st.one_of(_numbers, _texts), max_size=5), st.dictionaries(st.text(max_size=5), _numbers, max_size=3),
 )  # fmt: skip
-_ids = st.one_of(st.integers(-(2**63), 2**63 - 1), st.text(max_size=20))
-_boards = st.sampled_from(["songs", "tools", "songs", "none"])
-_items = st.sampled_from(["s1", "s2", "s3", "none"])
+_ids = st.one_of(st.integers(-(2**63), 2**63 - 1), st.text(max_size=20), st.just(_NO_TEXT))
+_boards = st.sampled_from(["songs", "tools", "songs", "none", _NO_TEXT])
+_items = st.sampled_from(["s1", "s2", "s3", "none", _NO_TEXT])
 
 _FIELDS: Final[dict[str, dict[str, st.SearchStrategy[Any]]]] = {
     "hello": {"id": _ids, "token": st.none(), "tenant": st.sampled_from(["default", "none"])},
@@ -88,8 +90,10 @@ def encode(value: object, codec: Codec, random: Random) -> bytes:
     """A structure in the bytes of a codec, with what encoders refuse put in by hand."""
     deep = random.choice([10, 500, 20_000])
     if codec is JSON:
-        return json.dumps(value).encode().replace(b'"@deep"', b"[" * deep + b"]" * deep)
-    return msgspec.msgpack.encode(_packable(value)).replace(b"\xa5@deep", b"\x91" * deep + b"\xc0")
+        text = json.dumps(value).encode().replace(b'"@deep"', b"[" * deep + b"]" * deep)
+    else:
+        text = msgspec.msgpack.encode(_packable(value)).replace(b"\xa5@deep", b"\x91" * deep + b"\xc0")
+    return text.replace(_NO_TEXT.encode(), _NO_UTF8)
 
 
 def _packable(value: Any) -> Any:
