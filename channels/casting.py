@@ -7,7 +7,7 @@ from typing import NamedTuple
 from channels.codec import Codec, Invalid
 from channels.errors import PlauditError
 from channels.frames import MAX_SIZE
-from channels.protocol import CastVote, Choice, ClientMessage
+from channels.protocol import CastVote, Choice, ClientMessage, Retract
 
 
 class Vote(NamedTuple):
@@ -27,9 +27,16 @@ def cast_vote(message_id: int, vote: Vote) -> CastVote:
         return CastVote(message_id, board, item, up_down, value, comment)
 
 
+def retract(message_id: int, board: str, item: str) -> Retract:
+    """The message that takes a ballot back. Raises PlauditError `invalid`."""
+    with as_invalid():
+        return Retract(message_id, board, item)
+
+
 def check(codec: Codec, message: ClientMessage) -> None:
     """Raises PlauditError, `invalid` or `too_large`, for a message that would be refused at every try."""
-    payload = codec.encode(message)
+    with as_invalid():
+        payload = codec.encode(message)
     if len(payload) > MAX_SIZE:
         raise PlauditError("too_large", f"a message holds at most {MAX_SIZE} bytes")
     [checked] = codec.decode(payload)
@@ -39,8 +46,8 @@ def check(codec: Codec, message: ClientMessage) -> None:
 
 @contextmanager
 def as_invalid() -> Iterator[None]:
-    """Turns a structure's ValueError into the contract's error."""
+    """Makes of what can be in no message (a lone surrogate, a number too large) the contract's error."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise PlauditError("invalid", str(error)) from error

@@ -16,7 +16,7 @@ from itertools import count
 from types import TracebackType
 from typing import Self
 
-from channels.casting import Vote, cast_vote, check
+from channels.casting import Vote, cast_vote, check, retract
 from channels.codec import MSGPACK, Codec
 from channels.errors import PlauditError
 from channels.feeds import Feed, Feeds
@@ -33,7 +33,6 @@ from channels.protocol import (
     Ping,
     Pong,
     Resumed,
-    Retract,
     ServerMessage,
     Snapshot,
     Welcome,
@@ -53,11 +52,11 @@ _Answer = asyncio.Future[Ack | Pong]
 class PlauditClient:
     """A connection of one agent, or of a viewer where no key is given; `tenant` is for viewers.
 
-    Entering raises PlauditError where the server refuses the key, another of `LOST` where none can be reached
-    within `patience` seconds. Once entered, lost connections are made again with full-jitter back-off for as
-    long as the client is open. At most `outbox` messages wait for their answers; further ones wait for room.
-    Votes that the server will not have for now (`overloaded`, `too_fast`) are sent again when it says, unless
-    `resend` is false: then those errors are raised like any other.
+    Entering raises PlauditError where the server refuses the key or the key can be none, another of `LOST` where
+    none can be reached within `patience` seconds. Once entered, lost connections are made again with full-jitter
+    back-off for as long as the client is open. At most `outbox` messages wait for their answers; further ones
+    wait for room. Votes that the server will not have for now (`overloaded`, `too_fast`) are sent again when it
+    says, unless `resend` is false: then those errors are raised like any other.
 
     `on_connection` is called with True for every connection that is made and with False when it is lost, not when
     the client is left. `jitter` gives numbers in [0, 1).
@@ -123,7 +122,7 @@ class PlauditClient:
 
         Sent again after a lost answer, it finds no ballot any more: then, too, the error is `no_ballot`.
         """
-        return _as_ack(await (await self._submit(Retract(next(self._ids), board, item))))
+        return _as_ack(await (await self._submit(retract(next(self._ids), board, item))))
 
     async def vote_many(self, votes: Iterable[Vote]) -> list[Ack | PlauditError]:
         """Casts many ballots at once; gives for each, in order, its ack or the error that it got."""

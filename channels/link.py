@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, W
 from websockets.typing import Subprotocol
 
 from channels.backoff import full_jitter
+from channels.casting import check
 from channels.codec import MAX_MESSAGES, TEXT, Codec, NotProtocol
 from channels.errors import BAD_TOKEN, PlauditError, worth_retrying
 from channels.frames import MAX_SIZE
@@ -70,7 +71,7 @@ class Link:
         self.welcome: Welcome | None = None
 
     async def open(self) -> None:
-        """Connects. Raises PlauditError where the server refuses, another of `LOST` where there is none."""
+        """Connects. Raises PlauditError where the server refuses or would, another of `LOST` where there is none."""
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run(ready))
         try:
@@ -106,6 +107,7 @@ class Link:
                 ready.set_exception(reason)
 
     async def _keep(self, ready: asyncio.Future[None]) -> None:
+        check(self._codec, self._hello)
         clock = asyncio.get_running_loop().time
         impatient_from = clock() + self._patience
         attempt = 0

@@ -20,6 +20,16 @@ from channels.protocol import (
 )
 from tests.channels.scripted import Peer, applied, connect, server
 
+BAD = [
+    Vote("songs", "a\n", "up"),
+    Vote("songs", "", "up"),
+    Vote("songs", "a", "up", "x" * 2001),
+    Vote("songs", "a", "up", "\ud800"),
+    Vote("songs\udcff", "a", "up"),
+    Vote("songs", "a", 2**63),
+    Vote("songs", "a", 2**70),
+]
+
 
 @pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.subprotocol)
 async def test_votes_and_their_acks(codec: Codec) -> None:
@@ -137,15 +147,40 @@ async def test_a_vote_that_nobody_waits_for_is_not_sent_again() -> None:
         assert await client.ping() == 1
 
 
-@pytest.mark.parametrize(("item", "comment"), [("a\n", None), ("a", "x" * 2001), ("", None)])
-async def test_what_no_server_could_take_is_refused_at_once(item: str, comment: str | None) -> None:
+@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.subprotocol)
+@pytest.mark.parametrize("vote", BAD)
+async def test_what_no_server_could_take_is_refused_at_once(vote: Vote, codec: Codec) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.until_gone()
+
+    async with server(script) as url, connect(url, codec) as client:
+        with pytest.raises(PlauditError, match="invalid"):
+            await client.vote(*vote)
+
+
+@pytest.mark.parametrize("item", ["a\n", "", "\ud800"])
+async def test_neither_is_a_retraction_that_no_server_could_take(item: str) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet()
         await peer.until_gone()
 
     async with server(script) as url, connect(url) as client:
         with pytest.raises(PlauditError, match="invalid"):
-            await client.vote("songs", item, "up", comment)
+            await client.retract("songs", item)
+
+
+async def test_a_vote_that_no_server_could_take_costs_no_other_its_outcome() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        for number in range(2):
+            await peer.send(applied((await peer.receive(CastVote)).id, number))
+        await peer.until_gone()
+
+    async with server(script) as url, connect(url) as client:
+        first, *bad, last = await client.vote_many([Vote("songs", "a", "up"), *BAD, Vote("songs", "b", "up")])
+    assert [outcome.seq for outcome in (first, last) if isinstance(outcome, Ack)] == [0, 1]
+    assert [outcome.code for outcome in bad if isinstance(outcome, PlauditError)] == ["invalid"] * len(BAD)
 
 
 async def test_many_votes_get_their_answers_in_order_though_the_outbox_is_small() -> None:
@@ -159,10 +194,7 @@ async def test_many_votes_get_their_answers_in_order_though_the_outbox_is_small(
 
     async with server(script) as url, connect(url, outbox=4) as client:
         votes = [Vote("songs", f"item{number}", "up") for number in range(40)]
-        votes.insert(1, Vote("songs", "bad\0", "up"))
         results = await client.vote_many(votes)
-    bad = results.pop(1)
-    assert isinstance(bad, PlauditError)
     assert [result.seq if isinstance(result, Ack) else result.code for result in results] == [
         expected for number in range(0, 40, 2) for expected in (number, "already_voted")
     ]

@@ -35,6 +35,11 @@ async def test_a_refused_key_is_said_at_once() -> None:
                 await connect(url).__aenter__()
 
 
+async def test_a_key_that_no_server_could_take_is_said_at_once() -> None:
+    with pytest.raises(PlauditError, match="invalid"):
+        await connect("http://127.0.0.1:1", key="\ud800").__aenter__()
+
+
 async def test_a_key_revoked_later_ends_everything() -> None:
     async def script(peer: Peer) -> None:
         await peer.greet()
