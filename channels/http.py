@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
-from channels.casting import Vote
+from channels.casting import Vote, as_invalid
 from channels.errors import ERRORS, PlauditError
 from channels.protocol import DEFAULT_SPAN, Choice, Window
 
@@ -17,18 +17,20 @@ from channels.protocol import DEFAULT_SPAN, Choice, Window
 class PlauditHTTP:
     """The calls of an agent, or of a viewer where no key is given; `tenant` is for viewers.
 
-    Each call raises PlauditError where the server refuses it and ConnectionError where none answers within
-    `timeout` seconds. May be used by several threads.
+    Each call raises PlauditError where the server refuses it, or where it can't be said to any, and ConnectionError
+    where none answers within `timeout` seconds. So does making one where the key can be none: it is `invalid` then.
+    May be used by several threads.
     """
 
     def __init__(self, url: str, key: str | None = None, tenant: str | None = None, *, timeout: float = 30.0) -> None:
         self._url = url
-        self._http = httpx.Client(
-            base_url=f"{url.rstrip('/')}/api/v1",
-            headers={"authorization": f"Bearer {key}"} if key else {},
-            params={"tenant": tenant} if tenant and not key else {},
-            timeout=timeout,
-        )
+        with as_invalid():
+            self._http = httpx.Client(
+                base_url=f"{url.rstrip('/')}/api/v1",
+                headers={"authorization": f"Bearer {key}"} if key else {},
+                params={"tenant": tenant} if tenant and not key else {},
+                timeout=timeout,
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -75,10 +77,13 @@ class PlauditHTTP:
 
     def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         try:
-            answer = self._http.request(method, path, **arguments)
-            body = answer.json()
+            with as_invalid():
+                request = self._http.build_request(method, path, **arguments)
+            answer = self._http.send(request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ConnectionError(f"{self._url} can't be reached: {str(error) or type(error).__name__}") from error
+        try:
+            body = answer.json()
         except ValueError:
             body = None
         if isinstance(body, dict) and answer.is_success:
@@ -95,4 +100,5 @@ def _body(vote: Vote) -> dict[str, Any]:
 
 
 def _part(text: str) -> str:
-    return quote(text, safe="")
+    with as_invalid():
+        return quote(text, safe="")

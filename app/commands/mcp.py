@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import click
 
-from app.commands.reaching import key_option, reach, url_option
+from app.commands.reaching import key_option, one_sentence, reach, url_option
 from channels.http import PlauditHTTP
 
 
@@ -25,5 +25,7 @@ def mcp(url: str | None, key: str | None) -> None:
             raise
         raise click.ClickException('This needs the extra "mcp": pip install "plaudit[mcp]".') from None
     server = reach(url)
-    with PlauditHTTP(server.url, server.agent_key(key)) as plaudit:
+    with one_sentence(server):
+        plaudit = PlauditHTTP(server.url, server.agent_key(key))
+    with plaudit:
         mcp_server(plaudit, version("plaudit")).run("stdio")

@@ -1,7 +1,7 @@
 """The client for scripts, against a whole server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import pytest_asyncio
@@ -65,6 +65,26 @@ async def test_what_the_server_refuses_is_raised(reached: tuple[Running, str]) -
             viewer.boards()
 
     await asyncio.to_thread(script)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda plaudit: plaudit.vote("songs", "a", "up", "\ud800"),
+        lambda plaudit: plaudit.vote_many([Vote("songs", "a", "up", "\ud800")]),
+        lambda plaudit: plaudit.retract("songs", "\udcff"),
+        lambda plaudit: plaudit.ranking("\udcff"),
+        lambda plaudit: plaudit.search("songs", "\udcff"),
+    ],
+)
+def test_what_can_be_in_no_request_is_invalid(call: Callable[[PlauditHTTP], object]) -> None:
+    with PlauditHTTP("http://127.0.0.1:1", "key") as plaudit, pytest.raises(PlauditError, match="invalid"):
+        call(plaudit)
+
+
+def test_a_key_that_can_be_none_is_invalid() -> None:
+    with pytest.raises(PlauditError, match="invalid"):
+        PlauditHTTP("http://127.0.0.1:1", "clé")
 
 
 async def test_what_is_no_plaudit_is_told() -> None:
