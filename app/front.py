@@ -38,6 +38,9 @@ BODY_WITHIN: Final = 60.0
 MIN_PER_ADDRESS: Final = 32
 """Connections that one address may have however few websockets it may: browsers open several."""
 
+READ_WITHIN: Final = 30.0
+"""Seconds in which a client has to take something of what waits for it."""
+
 LINGER: Final = 2.0
 """Seconds in which a client that is sent away may read why."""
 
@@ -98,6 +101,8 @@ class _Front(Shortcut):
         self._read = 0  # bytes of the pieces after the one in which the request began
         self._ignored = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._left_over = 0  # bytes that the client had not taken when it was last looked
+        self._impatience: asyncio.TimerHandle | None = None
         self._counted = False
 
     # What the transport tells
@@ -127,6 +132,34 @@ class _Front(Shortcut):
             self._refuse_head()
         elif self._timer is None and self._stage in {_HEAD, _BODY}:
             self._timer = self.loop.call_later(HEAD_WITHIN if self._stage == _HEAD else BODY_WITHIN, self._late)
+
+    def eof_received(self) -> None:
+        """The client asks nothing more: the transport closes by itself when all is sent."""
+        super().eof_received()
+        self._expect_reading()
+
+    def pause_writing(self) -> None:
+        """The client does not keep up: it has its time for that."""
+        super().pause_writing()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        """It does again, or has the rest of an end to read."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._stop_impatience()
+
+    # What uvicorn tells
+
+    def on_response_complete(self) -> None:
+        """An answer is written. It may have been the last one."""
+        super().on_response_complete()
+        self._see_out()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing more came for a while."""
+        super().timeout_keep_alive_handler()
+        self._see_out()
 
     def on_shortcut(self) -> None:
         """A first request came in time."""
@@ -171,7 +204,7 @@ class _Front(Shortcut):
         """From here on it is a websocket, or no connection at all."""
         if self._stage == _GONE:
             return
-        if self._is_answering():
+        if self._is_answering() or self.flow.write_paused:
             self._send_away(400, "invalid", "A websocket can't begin before the requests in front of it are answered")
             return
         self._stage = _GONE
@@ -241,8 +274,26 @@ class _Front(Shortcut):
             self.flow.resume_reading()
             self._timer = self.loop.call_later(LINGER, self.transport.abort)
 
+    def _see_out(self) -> None:
+        # A transport that closes sends what it holds first, however long nobody reads it.
+        if self.transport.is_closing():
+            self._expect_reading()
+
+    def _expect_reading(self) -> None:
+        if self._impatience is None and (left_over := self.transport.get_write_buffer_size()):
+            self._left_over = left_over
+            self._impatience = self.loop.call_later(READ_WITHIN, self._judge_reading)
+
+    def _judge_reading(self) -> None:
+        self._impatience = None
+        if self.transport.get_write_buffer_size() < self._left_over:
+            self._expect_reading()
+        else:
+            self.transport.abort()
+
     def _leave(self) -> None:
         self._stop_timer()
+        self._stop_impatience()
         if self._counted:
             self._counted = False
             self.house.leave(self._address)
@@ -251,6 +302,11 @@ class _Front(Shortcut):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _stop_impatience(self) -> None:
+        if self._impatience is not None:
+            self._impatience.cancel()
+            self._impatience = None
 
 
 def _response(status: int, error: PlauditError) -> bytes:

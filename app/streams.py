@@ -29,9 +29,6 @@ SUB: Final = 1
 WAITING: Final = 256 * 1024
 """Bytes of frames that wait for a reader above which it is passed over."""
 
-STALLED_AFTER: Final = 30.0
-"""Seconds that a reader may leave what it was sent unread."""
-
 _LULL: Final = b": still here\n\n"
 _HEADERS: Final = {
     "cache-control": "no-store",
@@ -158,7 +155,7 @@ class EventStream(ASGIResponse):
     _should_set_content_length = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # as ASGI has it
-        """Sends until the reader goes, does not read any more, or is let go."""
+        """Sends until the reader goes, or is let go. One that does not read is cut off by its connection."""
         try:
             await self.start_response(send)
             gone = asyncio.create_task(_gone(receive))
@@ -175,8 +172,7 @@ class EventStream(ASGIResponse):
     async def _send(self, send: Send) -> None:
         part = f"retry: {self._retry}\n\n".encode()
         while True:
-            async with asyncio.timeout(STALLED_AFTER):
-                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": part, "more_body": True})
             self._reader.taken()
             if self._reader.closed:
                 break

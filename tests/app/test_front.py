@@ -3,12 +3,14 @@
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
-from app import front
+from app import front, serve
 from app.proxies import Proxies
 from tests.app.sockets import WITHIN, OpenStage, Stage
 
@@ -55,6 +57,52 @@ async def wire(stage: Stage) -> AsyncIterator[Wire]:
         yield Wire(reader, writer)
     finally:
         writer.transport.abort()
+
+
+class Narrow:
+    """What the connections of a server have in common whose kernel holds little of what they send."""
+
+    def __init__(self) -> None:
+        self.high = 0
+        """Bytes that wait for the client above which writing is paused."""
+        self.made: list[front._Front] = []
+        self.judged = 0
+
+    @property
+    def connections(self) -> int:
+        return self.made[-1].house.connections
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> Narrow:
+    """Of all servers of a test."""
+    self = Narrow()
+    make, judge = front._Front.connection_made, front._Front._judge_reading
+
+    def connection_made(made: front._Front, transport: asyncio.Transport) -> None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        transport.set_write_buffer_limits(self.high)
+        self.made.append(made)
+        make(made, transport)
+
+    def judge_reading(made: front._Front) -> None:
+        judge(made)
+        self.judged += 1
+
+    monkeypatch.setattr(front._Front, "connection_made", connection_made)
+    monkeypatch.setattr(front._Front, "_judge_reading", judge_reading)
+    return self
+
+
+@contextmanager
+def deaf(stage: Stage, request: bytes) -> Iterator[socket.socket]:
+    """A connection that sends a request, and reads nothing but when it is told to."""
+    with socket.socket() as bare:
+        bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        bare.connect(("127.0.0.1", stage.port))
+        bare.sendall(request)
+        bare.setblocking(False)
+        yield bare
 
 
 async def works(stage: Stage) -> None:
@@ -166,6 +214,83 @@ async def test_what_is_no_request_is_refused_without_a_word_in_the_log(
             assert await client.code() == (400, "invalid")
             assert await client.ended()
     assert not caplog.records
+
+
+LONG = b"GET /schema/openapi.json HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "high", "keep_alive"),
+    [
+        pytest.param(b"GET /api/v1/boards/songs/events?top=500 HTTP/1.1\r\nHost: x\r\n\r\n", 0, 75, id="events"),
+        pytest.param(LONG + b"\r\n", 0, 75, id="kept alive"),
+        # What is little enough not to pause writing would hold up an end all the same.
+        pytest.param(LONG + b"\r\n", 2**30, 0.2, id="idle for too long"),
+        pytest.param(LONG + b"Connection: close\r\n\r\n", 2**30, 75, id="the last one"),
+    ],
+)
+async def test_an_answer_that_nobody_reads_is_given_up(
+    open_stage: OpenStage,
+    narrow: Narrow,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    request_: bytes,
+    high: int,
+    keep_alive: float,
+) -> None:
+    monkeypatch.setattr(front, "READ_WITHIN", 0.2)
+    monkeypatch.setattr(serve, "KEEP_ALIVE", keep_alive)
+    async with open_stage(heartbeat=0.05) as stage:
+        about = {"artist": "Vela", "platform": "suno", "platform_url": "https://suno.example/song"}
+        await stage.admin("/songs", [{"id": f"x{n}", "title": "x" * 200, **about} for n in range(500)])
+        await stage.until(lambda: narrow.connections == 0)
+        narrow.high = high
+        with deaf(stage, request_):
+            await stage.until(lambda: narrow.connections == 1)
+            await stage.until(lambda: narrow.connections == 0 and len(stage.services.streams) == 0)
+            await works(stage)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_an_end_of_what_is_asked_does_not_hold_an_answer_up(
+    stage: Stage, narrow: Narrow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front, "READ_WITHIN", 0.2)
+    narrow.high = 2**30
+    with deaf(stage, LONG + b"\r\n") as client:
+        await stage.until(lambda: bool(narrow.made) and narrow.made[-1].transport.get_write_buffer_size() > 0)
+        client.shutdown(socket.SHUT_WR)
+        await stage.until(lambda: narrow.connections == 0)
+
+
+async def test_whoever_reads_slowly_gets_all_of_an_answer(
+    stage: Stage, narrow: Narrow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front, "READ_WITHIN", 0.3)
+    with deaf(stage, LONG + b"Connection: close\r\n\r\n") as client:
+        got = b""
+        await stage.until(lambda: bool(narrow.made) and narrow.made[-1].flow.write_paused)
+        for times in range(1, 4):
+            got += client.recv(65_536)
+            await stage.until(lambda times=times: narrow.judged == times)  # type: ignore[misc]
+        async with asyncio.timeout(WITHIN):
+            while piece := await asyncio.get_running_loop().sock_recv(client, 65_536):
+                got += piece
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert b"content-length: %d\r\n" % len(body) in head.lower()
+
+
+async def test_no_websocket_begins_behind_an_answer_that_is_not_read(stage: Stage, narrow: Narrow) -> None:
+    upgrade = b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    upgrade += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    with deaf(stage, LONG + b"\r\n") as client:
+        await stage.until(lambda: bool(narrow.made) and narrow.made[-1].flow is not None)
+        front_ = narrow.made[-1]
+        await stage.until(lambda: front_.flow.write_paused and not front_._is_answering())
+        client.sendall(upgrade)
+        await stage.until(lambda: front_._stage == front._GONE)
+        assert stage.services.gateway.viewers == 0
+        assert front_.transport.get_protocol() is front_
 
 
 async def test_connections_are_counted_and_limited(open_stage: OpenStage) -> None:
