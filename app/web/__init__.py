@@ -81,8 +81,9 @@ def no_board(request: Request[Any, Any, Any]) -> Response[bytes]:
     """A board's address without the board, which leads to them all."""
     # Relative, for a proxy may have put all of this under a path of its own. Only the raw path has its last slash.
     way = "../" if request.scope["raw_path"].partition(b"?")[0].endswith(b"/") else "./"
-    query = f"?{request.url.query}" if request.url.query else ""
-    return Response(b"", status_code=307, headers={"location": f"{way}{query}"})
+    # Not from `request.url`, which needs a host that can be one.
+    query = request.scope["query_string"].decode("latin-1")
+    return Response(b"", status_code=307, headers={"location": f"{way}?{query}" if query else way})
 
 
 @route("/boards/{board:str}", http_method=_METHODS, include_in_schema=False, sync_to_thread=False)

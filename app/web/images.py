@@ -51,9 +51,13 @@ async def code(request: Request[Any, Any, Any]) -> ASGIResponse:
     board: Board = await services_of(request).registry.board(await tenant_of(request), path_part(request, "board"))
     given = request.query_params.get("tenant")
     query = f"?{urlencode({'tenant': given})}" if given else ""
-    url = f"{str(request.base_url).rstrip('/')}/boards/{quote(board.slug)}{query}"
     made = io.BytesIO()
-    segno.make(url, error="m", micro=False).save(made, kind="svg", border=3, light="white", xmldecl=False)
+    try:
+        url = f"{str(request.base_url).rstrip('/')}/boards/{quote(board.slug)}{query}"
+        picture = segno.make(url, error="m", micro=False)
+    except ValueError as error:  # a host that can't be one, or more than a code can hold
+        raise PlauditError("invalid", "The page's address is none, or too long for a code") from error
+    picture.save(made, kind="svg", border=3, light="white", xmldecl=False)
     return _picture(made.getvalue(), "no-cache")
 
 

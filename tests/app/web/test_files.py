@@ -73,6 +73,12 @@ def test_no_board_at_all_leads_to_the_boards(client: TestClient[Litestar], path:
     assert client.get(path).content == client.get("/").content
 
 
+@pytest.mark.parametrize("host", ["a:b", "a:99999"])
+def test_that_way_needs_no_host_that_can_be_one(client: TestClient[Litestar], host: str) -> None:
+    answer = client.get("/boards?tenant=a", headers={"host": host}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "./?tenant=a")
+
+
 def test_the_widget_imports_from_where_it_came(client: TestClient[Litestar]) -> None:
     answer = client.get("/embed.js")
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"

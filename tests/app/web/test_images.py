@@ -62,6 +62,19 @@ async def test_the_code_is_of_the_page_s_address(house: House, query: str, addre
     assert modules not in other.svg_inline(border=3, light="white")
 
 
+@pytest.mark.parametrize("host", ["a:b", "a:99999", "a" * 3000])
+async def test_an_address_that_is_none_has_no_code(house: House, host: str) -> None:
+    answer = await house.door._client.get("/boards/songs/qr.svg", headers={"host": host})
+    assert refusal(answer) == (400, "invalid")
+
+
+async def test_an_address_may_be_too_long_for_a_code(house: House) -> None:
+    # With a key the tenant is the key's, whatever the address says.
+    key = {"authorization": f"Bearer {house.free._key}"}
+    answer = await house.door._client.get(f"/boards/songs/qr.svg?tenant={'x' * 3000}", headers=key)
+    assert refusal(answer) == (400, "invalid")
+
+
 def test_wide_letters_get_more_room() -> None:
     narrow, wide = ET.fromstring(draw_badge("a", "abcdef")), ET.fromstring(draw_badge("a", "漢字漢字漢字"))  # noqa: S314  # ours
     assert int(wide.get("width") or 0) > int(narrow.get("width") or 0) + 30
