@@ -286,11 +286,6 @@ async def try_lock(connection: Connection, purpose: int, shard: int) -> bool:
     return bool(await connection.fetchval("select pg_try_advisory_lock($1, $2)", LOCK_SPACE + purpose, shard))
 
 
-async def lock(connection: Connection, purpose: int, shard: int) -> None:
-    """Waits for a lock that lasts as long as the connection."""
-    await connection.execute("select pg_advisory_lock($1, $2)", LOCK_SPACE + purpose, shard)
-
-
 async def still_held(connection: Connection) -> None:
     """Returns where the connection is there, and with it the locks that were taken over it; raises else."""
     await connection.execute("select 1", timeout=CONNECT_TIMEOUT)

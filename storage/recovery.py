@@ -6,11 +6,12 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import count
 from typing import Final
 
 import structlog
 
-from storage.archive import Archive, Connection, lock, still_held
+from storage.archive import Archive, Connection, still_held, try_lock
 from storage.boards import Boards
 from storage.errors import ArchiveBehind, StaleStore, StoreUnavailable
 from storage.flusher import Flusher
@@ -24,6 +25,13 @@ LOCK_PURPOSE: Final = 2
 HEARD_OUT: Final = 0.75
 """Seconds in which other servers, which lost the store at the same time, can say what they were told before it is
 decided what the store lacks. Servers try to connect at least every half second."""
+
+AGAIN: Final = 0.25
+"""Seconds between two tries for the lock while another server has it: for as long as a rebuild takes. Each shows that
+the connection is there; one over which PostgreSQL is only waited for can't be told from one that is half open."""
+
+SAID_AFTER: Final = 20
+"""Tries after which that is said: five seconds, which only a rebuild takes."""
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +77,7 @@ class Recovery:
             # Before the lock: whoever rebuilds first shall know what others were told.
             await self._ledger.tell(shard, known.epoch, known.acknowledged)
         async with self._archive.session() as session:
-            await lock(session, LOCK_PURPOSE, shard)
+            await _lock(session, shard)
             found = await self._ensured(session, shard, known, progress, from_archive=from_archive)
         if known is None or known.epoch == found.epoch:
             return found
@@ -197,3 +205,13 @@ class Recovery:
         await self._live.add_items(board, [], now)
         for start in range(0, len(items), PORTION):
             await self._live.add_items(board, items[start : start + PORTION], now)
+
+
+async def _lock(session: Connection, shard: int) -> None:
+    """Waits until no other server is at it. Raises ArchiveUnavailable where the connection is lost."""
+    for tries in count(1):
+        if await try_lock(session, LOCK_PURPOSE, shard):
+            return
+        if tries == SAID_AFTER:
+            log.info("waiting for another server, which brings the live store in line", shard=shard)
+        await asyncio.sleep(AGAIN)

@@ -10,14 +10,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from storage import recovery as recovery_module
-from storage.archive import Archive
+from storage.archive import Archive, try_lock
 from storage.boards import Boards, NewBoard
 from storage.catalogue import Catalogue
 from storage.errors import ArchiveBehind, StoreUnavailable
 from storage.hold import Hold
 from storage.ledger import Flushed, Ledger
 from storage.live import LiveStore
-from storage.recovery import Recovery
+from storage.recovery import LOCK_PURPOSE, Recovery
 from storage.types import Known, Row, Status, Window
 from tests.storage.house import AGENTS, House, assert_verified, audit, losses, restart, song, votes_of_all
 from tests.storage.shard import DAY, HOUR, MINUTE, NOON, emptied
@@ -47,6 +47,27 @@ def same(before: Rankings, after: Rankings) -> bool:
         assert others.keys() == {row.item for row in rows}
         assert all(abs(others[row.item].points - row.points) <= 1 for row in rows)
     return before.keys() == after.keys()
+
+
+async def test_a_rebuild_by_another_server_may_take_longer_than_a_statement(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Archive.session
+    monkeypatch.setattr(Archive, "session", lambda archive: session(archive, 0.2))
+    monkeypatch.setattr(recovery_module, "AGAIN", 0.05)
+    async with house.archive.connection() as other:
+        await try_lock(other, LOCK_PURPOSE, house.shard)
+        with capture_logs() as logs:
+            ensuring = asyncio.create_task(house.recovery.ensure(house.shard))
+            # After a second, five times what a statement has.
+            while not logs and not ensuring.done():
+                await asyncio.sleep(0.01)
+            assert [entry["event"] for entry in logs] == [
+                "waiting for another server, which brings the live store in line"
+            ]
+        assert not ensuring.done()
+        await other.execute("select pg_advisory_unlock_all()")
+        assert await ensuring == house.known
 
 
 async def quotas(house: House) -> list[int]:
