@@ -72,7 +72,7 @@ class Standings:
         views: list[View | None] = []
         for query in queries:
             ranking = found[whole.get(query, query)]
-            views.append(None if ranking is None else _view(query, ranking, before.get(_sample(query, ranking), {})))
+            views.append(None if ranking is None else _view(query, ranking, before.get(_sample(query, ranking))))
         return views
 
     async def labels(self, board: Board, items: Iterable[str]) -> dict[str, Label]:
@@ -95,11 +95,12 @@ def _sample(query: Query, ranking: Ranking) -> Sample:
     return Sample(query.board, query.window, ranking.reference)
 
 
-def _view(query: Query, ranking: Ranking, before: Ranks) -> View:
+def _view(query: Query, ranking: Ranking, before: Ranks | None) -> View:
     top = isinstance(query.view, TopView)
     own = ranking.rows[: query.view.limit] if isinstance(query.view, TopView) else ranking.rows
     rows = [_moved(row, before) for row in own] if before else own
-    return View.of(ranking.epoch, ranking.version, ranking.total, rows, top=top)
+    incomplete = before is None and ranking.reference != 0
+    return View.of(ranking.epoch, ranking.version, ranking.total, rows, top=top, incomplete=incomplete)
 
 
 def _moved(row: Row, before: Ranks) -> Row:

@@ -26,6 +26,9 @@ LINGER: Final = 200
 PORTION: Final = 25
 """Boards that are read in one go. The store does nothing else meanwhile: votes would wait if it were all of them."""
 
+COMPLETE_AFTER: Final = 5.0
+"""Seconds after which a view that was incomplete is read again, though its board may not have changed."""
+
 _RETRY: Final = 0.25
 
 ReadViews = Callable[[int, Sequence[tuple[Board, Query]]], Awaitable[Sequence[View | None]]]
@@ -64,6 +67,7 @@ class Hub:
         self._empty: dict[Query, None] = {}
         self._versions: dict[int, tuple[str, int]] = {}
         self._dirty: dict[Room, float] = {}
+        self._incomplete: set[Room] = set()
         self._listening = False
         self._wake = asyncio.Event()
         self._reading = asyncio.Lock()
@@ -157,7 +161,20 @@ class Hub:
             self._wake.set()
         if not self._current(room):  # the board changed while it was read for a room that was empty
             self._mark(room)
+        self._complete_later(room)
         return subscription, room.resume(member.codec, name, number, epoch, version)
+
+    def _complete_later(self, room: Room) -> None:
+        """Makes a room due again, in a while, whose view is incomplete."""
+        if room.incomplete:
+            if not self._incomplete:
+                asyncio.get_running_loop().call_later(COMPLETE_AFTER, self._complete)
+            self._incomplete.add(room)
+
+    def _complete(self) -> None:
+        rooms, self._incomplete = self._incomplete, set()
+        for room in rooms:
+            self._mark(room)
 
     def _room(self, board: Board, query: Query) -> Room:
         room = self._rooms.get(query)
@@ -277,6 +294,7 @@ class Hub:
                 self.learned(room.board.number, view.epoch, view.version)
             if view is None or not self._current(room):
                 self._mark(room)
+            self._complete_later(room)
         if marked:
             self._on_sent(sent, now - min(marked.values()))
 
@@ -285,7 +303,7 @@ class Hub:
         if missing:
             found = await self._labels(room.board, missing)
             room.labels.update({item: found.get(item, Label(None)) for item in missing})
-        room.seen_version = view.version
+        room.seen_version, room.incomplete = view.version, view.incomplete
         return room.advance(view)
 
 

@@ -200,7 +200,8 @@ class Error(Struct, tag_field="type", tag="error"):
 class Snapshot(Struct, tag_field="type", tag="snapshot"):
     """A whole view. `sub` is the subscription's number on this connection, which its deltas carry.
 
-    `id` is null where nobody asked: the client fell too far behind, or the live state was rebuilt.
+    `id` is null where nobody asked: the client fell too far behind, the live state was rebuilt, or there is movement
+    now that the same version was shown without.
     """
 
     id: str | int | None

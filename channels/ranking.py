@@ -13,7 +13,7 @@ class View(Struct, frozen=True):
 
     `rows` are by item, in ranking order. `total` counts the board's items. `digest` is the contract's
     checksum of the rows. In a `top` view the rows are the first of the ranking, so that their ranks follow
-    from their order.
+    from their order. An `incomplete` view lacks the movement that it could have: it is worth reading again.
     """
 
     epoch: str
@@ -22,12 +22,15 @@ class View(Struct, frozen=True):
     rows: dict[str, Row]
     digest: int
     top: bool
+    incomplete: bool = False
 
     @classmethod
-    def of(cls, epoch: str, version: int, total: int, rows: Iterable[Row], *, top: bool = True) -> "View":
+    def of(
+        cls, epoch: str, version: int, total: int, rows: Iterable[Row], *, top: bool = True, incomplete: bool = False
+    ) -> "View":
         """A view of rows that stand in ranking order and carry their ranks."""
         by_item = {row.item: row for row in rows}
-        return cls(epoch, version, total, by_item, digest(by_item.values()), top)
+        return cls(epoch, version, total, by_item, digest(by_item.values()), top, incomplete)
 
 
 def order_key(row: Row) -> tuple[int, str]:

@@ -134,6 +134,7 @@ class Room:
         self.view: View | None = None
         self.labels: dict[str, Label] = {}
         self.seen_version = 0
+        self.incomplete = False
         self.not_before = 0.0
         self.read_at = float("-inf")
         self._changes: deque[Change] = deque()
@@ -209,6 +210,8 @@ class Room:
         change = diff(old, view)
         if change is None:
             return 0
+        if old.version == view.version:
+            return self._replace(view)
         self.view = view
         self._snapshot = None
         self._remember(change)
@@ -228,7 +231,7 @@ class Room:
         return sum(group.deliver(prepared.frame(codec, number), change.prev) for (codec, number), group in groups)
 
     def _replace(self, view: View) -> int:
-        """Another epoch: nothing that was shown leads to it."""
+        """Another epoch, or the same version with what it lacked: no delta leads to it."""
         first = self.view is None
         self.view = view
         self._snapshot = None

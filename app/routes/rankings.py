@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from math import inf
 from typing import Final, cast
 
 from litestar import get
@@ -13,6 +14,7 @@ from msgspec import UNSET
 from app.answers import HttpReply
 from app.calls import Answer, Call, Request, answer, encode, header, path_part, read_query, services_of, to_asgi
 from app.express import Respond, offer, withhold
+from app.movement import PAUSE
 from app.pages import Page, Pages, etag, matches
 from app.security import tenant_of
 from app.services import Services
@@ -144,7 +146,8 @@ async def _ranking(request: Request, board: Board, window: Window, top: TopView,
         view = await services.standings.view(board, window, top)
         entries = await _entries(services, board, view)
         body = encode(Ranking(board.slug, window, view.epoch, view.version, view.total, entries))
-        page = Page((view.epoch, view.version), body)
+        until = pages.clock() + PAUSE if view.incomplete else inf
+        page = Page((view.epoch, view.version), body, until)
         pages.put((board.number, window, top), page)
         reply = _shown(page, has)
     if services.registry.doubts_boards(board.tenant):
@@ -183,8 +186,10 @@ def _read_at_once(  # what a request means, and then the request
 
 def _shown(page: Page, has: str | None) -> HttpReply:
     # The same URL shows another tenant's board to another tenant's key.
-    headers = {"etag": etag(page.state), "cache-control": "no-cache", "vary": "Authorization"}
-    return HttpReply(304, headers, b"") if matches(has, page.state) else HttpReply(200, headers, page.body)
+    stands = matches(has, page.state)
+    tag = etag(page.state) if stands else page.tag
+    headers = {"etag": tag, "cache-control": "no-cache", "vary": "Authorization"}
+    return HttpReply(304, headers, b"") if stands else HttpReply(200, headers, page.body)
 
 
 async def _trending(services: Services, board: Board) -> list[Entry]:

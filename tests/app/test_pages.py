@@ -16,6 +16,15 @@ def test_a_page_holds_while_its_board_does() -> None:
         assert pages.get("a", other) is None
 
 
+def test_a_page_that_is_not_final_is_made_again() -> None:
+    now = 10.0
+    pages = Pages(clock=lambda: now)
+    pages.put("a", Page(STATE, b"one", until=15.0))
+    assert pages.get("a", STATE) == Page(STATE, b"one", 15.0)
+    now = 15.0
+    assert pages.get("a", STATE) is None
+
+
 def test_the_longest_unused_go_first() -> None:
     pages = Pages(limit=10 + 3 * OVERHEAD)
     for key in "abc":

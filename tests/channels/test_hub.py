@@ -10,7 +10,7 @@ import pytest
 
 from channels import hub as hub_module
 from channels.codec import JSON, MSGPACK
-from channels.hub import PORTION, Hub
+from channels.hub import COMPLETE_AFTER, PORTION, Hub
 from channels.protocol import Delta, Resumed, Snapshot
 from channels.ranking import View, rank_rows
 from channels.room import Subscription
@@ -41,6 +41,7 @@ class Theatre:
         self.versions: dict[int, int] = {}
         self.epoch = "e"
         self.away = False
+        self.complete = True
         self.reads: list[tuple[float, int, int]] = []
         self.labelled: list[str] = []
         self.sent: list[tuple[float, int, float]] = []
@@ -67,9 +68,11 @@ class Theatre:
     def _view(self, number: int, query: Query) -> View | None:
         if number not in self.points:
             return None
-        rows = rank_rows([Row(item, 0, points, 1, 0, None) for item, points in self.points[number].items()])
+        before = 3 if self.complete else None
+        rows = rank_rows([Row(item, 0, points, 1, 0, before) for item, points in self.points[number].items()])
         assert isinstance(query.view, TopView)
-        return View.of(self.epoch, self.versions[number], len(rows), rows[: query.view.limit])
+        shown = rows[: query.view.limit]
+        return View.of(self.epoch, self.versions[number], len(rows), shown, incomplete=not self.complete)
 
     async def _labels(self, board: Board, items: Sequence[str]) -> Mapping[str, Label]:
         self.labelled += items
@@ -132,6 +135,27 @@ def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
         run(test(*args, **kwargs))
 
     return sync
+
+
+@in_virtual_time
+async def test_what_a_view_lacks_is_shown_later_though_nothing_changes() -> None:
+    theatre = Theatre()
+    theatre.complete = False
+    theatre.vote(100)
+    first, second = Viewer(), Viewer()
+    left = await theatre.join(first)
+    await asyncio.sleep(2 * COMPLETE_AFTER)
+    assert len(theatre.reads) == 2
+    theatre.hub.leave(left)
+    await asyncio.sleep(2 * COMPLETE_AFTER)
+    # Nobody was there for whom it was worth reading; the room was kept, and is not complete.
+    await theatre.join(second)
+    theatre.complete = True
+    await theatre.until(lambda: second.view is not None and second.view.rows["a"].movement == 2)
+    assert [type(message) for message in second.messages] == [Snapshot, Snapshot]
+    theatre.reads.clear()
+    await asyncio.sleep(3 * COMPLETE_AFTER)
+    assert theatre.reads == []
 
 
 @in_virtual_time

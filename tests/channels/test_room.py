@@ -22,6 +22,11 @@ def view(version: int, epoch: str = "e", **points: int) -> View:
     return View.of(epoch, version, len(rows), rows)
 
 
+def moved_from(now: View, **before: int) -> View:
+    """The same with the ranks that its items had."""
+    return replace(now, rows={item: replace(row, before=before[item]) for item, row in now.rows.items()})
+
+
 class Theatre:
     """A room, and those who watch, left or come back."""
 
@@ -188,6 +193,19 @@ def test_another_epoch_is_a_snapshot_for_everyone() -> None:
     theatre.unblock(1)
     assert isinstance(late.messages[-1], Snapshot)
     assert late.view == viewer.view == theatre.room.view
+
+
+def test_what_a_version_lacked_comes_whole() -> None:
+    theatre = Theatre(view(1, a=2, b=1))
+    there, away = theatre.join(Viewer()), theatre.join(Viewer(), 2)
+    theatre.block(1)
+    assert theatre.show(moved := moved_from(view(1, a=2, b=1), a=2, b=1)) == 1
+    theatre.unblock(1)
+    for viewer in (there, away):
+        assert viewer.view == moved
+        assert [type(message) for message in viewer.messages] == [Snapshot, Snapshot]
+    theatre.show(moved_from(view(2, a=2, b=3), a=2, b=1))
+    assert isinstance(there.messages[-1], Delta)
 
 
 def test_who_comes_back_with_a_state_that_is_remembered_resumes() -> None:

@@ -34,7 +34,7 @@ class Viewer:
         """Applies a message as the contract says."""
         match message:
             case Snapshot():
-                assert self.view is None or self.view.epoch != message.epoch or self.view.version < message.version
+                assert self.view is None or self.view.epoch != message.epoch or self.view.version <= message.version
                 self.view = view_of(message, top=self.top)
                 self.labels = {entry.item: label_of(entry) for entry in message.entries}
                 assert self.view.digest == message.digest

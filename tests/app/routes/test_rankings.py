@@ -1,12 +1,17 @@
 """Rankings over HTTP."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from app.movement import Movement
+from app.routes import rankings as rankings_module
 from storage.errors import StoreUnavailable
+from storage.live import LiveStore
+from storage.types import Query, Ranking, Sample
 from tests.app.conftest import House, song
 from tests.app.contract import refusal
 
@@ -107,6 +112,33 @@ async def test_a_repeated_read_asks_the_store_for_nothing(house: House, monkeypa
         await vote(house, "s2")
         await house.door.get(path)
         assert len(reads) == 3
+
+
+async def test_a_ranking_without_the_movement_that_it_should_have_is_not_taken_for_the_whole(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/api/v1/boards/songs?limit=1"
+    found: dict[Sample, dict[str, int]] = {}
+    read = LiveStore.read
+
+    async def sampled(live: LiveStore, shard: int, queries: Sequence[Query]) -> list[Ranking | None]:
+        return [ranking and replace(ranking, reference=1) for ranking in await read(live, shard, queries)]
+
+    async def ranks(_: Movement, wanted: Iterable[Sample]) -> dict[Sample, dict[str, int]]:
+        return {sample: found[sample] for sample in wanted if sample in found}
+
+    await vote(house, "s1")
+    monkeypatch.setattr(LiveStore, "read", sampled)
+    monkeypatch.setattr(Movement, "ranks", ranks)
+    monkeypatch.setattr(rankings_module, "PAUSE", 0.0)
+    lacking = await house.door.get(path)
+    assert lacking.json()["entries"][0]["movement"] is None
+    board = (await house.services.registry.boards(house.tenant))["songs"]
+    found[Sample(board.number, "all", 1)] = {"s1": 3}
+    whole = await house.door.get(path, headers={"if-none-match": lacking.headers["etag"]})
+    assert (whole.json()["version"], whole.json()["entries"][0]["movement"]) == (lacking.json()["version"], 2)
+    assert whole.headers["etag"] == f'"{whole.json()["epoch"]}-{whole.json()["version"]}"'
+    assert (await house.door.get(path, headers={"if-none-match": whole.headers["etag"]})).status_code == 304
 
 
 async def test_a_vote_shows_as_soon_as_it_is_answered(house: House) -> None:
