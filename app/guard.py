@@ -65,6 +65,8 @@ def _place(address: str) -> str:
     if ":" not in address:
         return address
     try:
-        return str(IPv6Address(int(IPv6Address(address.partition("%")[0])) >> 64 << 64))
+        parsed = IPv6Address(address.partition("%")[0])
     except ValueError:
         return address
+    # A socket that listens for both kinds shows the older one in this form: all of it is one network of IPv6.
+    return str(parsed.ipv4_mapped or IPv6Address(int(parsed) >> 64 << 64))

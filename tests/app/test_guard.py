@@ -65,6 +65,12 @@ def test_a_network_of_ipv6_is_one_address() -> None:
     assert let_in(guard, ["2001:db8:0:1::1", "fe80::1%eth0", "no:address"]) == 3
 
 
+def test_addresses_of_both_kinds_on_one_socket_are_told_apart() -> None:
+    guard = Guard(lambda: 0.0)
+    assert let_in(guard, ["::ffff:192.0.2.1"] * 100) == PER_MINUTE
+    assert let_in(guard, ["192.0.2.1", "::ffff:192.0.2.2"]) == 1
+
+
 async def test_guesses_over_http(house: House) -> None:
     known = await house.free.get("/api/v1/me")
     answers = await asyncio.gather(*(house.door.with_key(f"guess-{n}").get("/api/v1/me") for n in range(100)))
