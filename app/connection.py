@@ -109,6 +109,11 @@ class Connection(Websocket):
         self._work: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(HELLO_WITHIN, self.expel, NO_HELLO, "no hello in time")
 
+    @property
+    def watched(self) -> int:
+        """Rows that it watches, over all its views."""
+        return self._session.rows
+
     # What becomes of the socket
 
     def held(self) -> None:

@@ -56,6 +56,11 @@ class Reader:
         """What takes the room's frames: itself."""
         return self
 
+    @property
+    def watched(self) -> int:
+        """Rows of its view."""
+        return 0 if self._subscription is None else self._subscription.room.query.view.rows
+
     def attach(self, subscription: Subscription, first: Sequence[bytes]) -> None:
         """Takes a place in a room, and the frames to begin with."""
         self._subscription = subscription

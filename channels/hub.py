@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import accumulate, groupby
 from typing import Final
 
 import structlog
@@ -23,8 +23,15 @@ from storage.types import Board, Query, TopView
 LINGER: Final = 200
 """Empty rooms that are kept, so that whoever comes back soon can resume."""
 
-PORTION: Final = 25
-"""Boards that are read in one go. The store does nothing else meanwhile: votes would wait if it were all of them."""
+PORTION: Final = 1500
+"""Rows that are read in one go, such as 25 boards' first fifty. The store does nothing else meanwhile: votes would wait
+if it were all of them."""
+
+VIEW_ROWS: Final = 10
+"""What a view costs the store, however few rows it has, in rows."""
+
+ROUND: Final = 8 * PORTION
+"""Rows after which whoever is shown the rest lets others have the process, and the store, for as long as it took."""
 
 COMPLETE_AFTER: Final = 5.0
 """Seconds after which a view that was incomplete is read again, though its board may not have changed."""
@@ -241,12 +248,26 @@ class Hub:
             if not due:
                 await self._next_tick(now)
                 continue
+            some = self._round(due)
             try:
                 async with self._reading:
-                    await self._show(due)
+                    await self._show(some)
+                if len(some) < len(due):
+                    await asyncio.sleep(self._clock() - now)
             except self._unavailable as error:
                 log.warning("boards could not be read", error=str(error))
                 await asyncio.sleep(_RETRY)
+
+    def _round(self, due: list[Room]) -> list[Room]:
+        """What is shown at once, where that is not all: first what many watch, or those who watch little.
+
+        A few who watch much that nobody else does must not hold up all others. Among themselves they take turns.
+        """
+        if sum(map(_cost, due)) <= ROUND:
+            return due
+        due.sort(key=lambda room: (room.burden, self._dirty[room]))
+        costs = accumulate(map(_cost, due))
+        return due[: max(1, sum(cost <= ROUND for cost in costs))]
 
     async def _next_tick(self, now: float) -> None:
         """Waits until the next room is due, or another one is marked that may be due sooner."""
@@ -307,12 +328,20 @@ class Hub:
         return room.advance(view)
 
 
+def _cost(room: Room) -> int:
+    return VIEW_ROWS + room.query.view.rows
+
+
 def _portions(rooms: Iterable[Room]) -> Iterator[tuple[int, list[Room]]]:
-    """Rooms of one shard each, all rooms of a board in one portion."""
-    by_shard: dict[int, dict[int, list[Room]]] = {}
-    for room in rooms:
-        by_shard.setdefault(room.board.shard, {}).setdefault(room.board.number, []).append(room)
-    for shard, boards in by_shard.items():
-        together = list(boards.values())
-        for first in range(0, len(together), PORTION):
-            yield shard, list(chain.from_iterable(together[first : first + PORTION]))
+    """Rooms of one shard each, those of a board together where they fit: one read may do for several of them."""
+    ordered = sorted(rooms, key=lambda room: (room.board.shard, room.board.number))
+    for shard, together in groupby(ordered, key=lambda room: room.board.shard):
+        portion: list[Room] = []
+        rows = 0
+        for room in together:
+            rows += _cost(room)
+            if portion and rows > PORTION:
+                yield shard, portion
+                portion, rows = [], _cost(room)
+            portion.append(room)
+        yield shard, portion

@@ -40,6 +40,10 @@ class Member(Protocol):
     def transport(self) -> Transport:
         """What takes its frames: the same object all the time."""
 
+    @property
+    def watched(self) -> int:
+        """Rows that it watches, over all its views."""
+
 
 class Transport(Protocol):
     """The way to one member."""
@@ -146,6 +150,11 @@ class Room:
     def members(self) -> int:
         """How many subscriptions there are."""
         return sum(map(len, self._groups.values()))
+
+    @property
+    def burden(self) -> float:
+        """Rows that somebody in it watches, here and elsewhere, for each one who is in it."""
+        return next(self.subscriptions()).member.watched / self.members
 
     @property
     def empty(self) -> bool:

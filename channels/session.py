@@ -35,7 +35,7 @@ class Session:
     second's worth refused on top of that is flooding.
     """
 
-    __slots__ = ("_allowance", "_as_of", "_held", "_numbers", "_rate", "_rows", "_views", "greeted", "may_vote")
+    __slots__ = ("_allowance", "_as_of", "_held", "_numbers", "_rate", "_views", "greeted", "may_vote", "rows")
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
@@ -46,7 +46,8 @@ class Session:
         self.greeted = False
         self.may_vote = False
         self._views = 0
-        self._rows = 0
+        self.rows = 0
+        """That it watches, over all its views."""
 
     def admit(self, message: ClientMessage | Invalid, now: float) -> None:
         """Lets a message pass at `now` (seconds, of a clock that never goes back).
@@ -75,18 +76,18 @@ class Session:
         """What a connection watches costs the server at every tick."""
         if self._views >= MAX_SUBSCRIPTIONS:
             raise PlauditError("invalid", f"A connection may watch {MAX_SUBSCRIPTIONS} views at a time")
-        if self._rows + rows_of(view) > MAX_ROWS:
+        if self.rows + view.rows > MAX_ROWS:
             raise PlauditError("invalid", f"A connection may watch {MAX_ROWS:,} rows at a time, over all its views")
 
     def watch(self, view: ViewSpec) -> None:
         """Counts a view that the connection watches from now on."""
         self._views += 1
-        self._rows += rows_of(view)
+        self.rows += view.rows
 
     def unwatch(self, view: ViewSpec) -> None:
         """Counts it no more."""
         self._views -= 1
-        self._rows -= rows_of(view)
+        self.rows -= view.rows
 
     def next_number(self) -> int:
         """A number for a new subscription, never used before on this connection."""
@@ -126,14 +127,3 @@ def view_of(message: Subscribe) -> ViewSpec:
     if message.around is not None:
         return AroundView(message.around, message.span)
     return TopView(message.top or DEFAULT_TOP)
-
-
-def rows_of(view: ViewSpec) -> int:
-    """Rows that a view has at most."""
-    match view:
-        case ItemsView(items):
-            return len(items)
-        case AroundView(_, span):
-            return 2 * span + 1
-        case TopView(limit):
-            return limit

@@ -150,11 +150,21 @@ class TopView(msgspec.Struct, frozen=True, gc=False):
     limit: int
     offset: int = 0
 
+    @property
+    def rows(self) -> int:
+        """Rows that it has at most."""
+        return self.limit
+
 
 class ItemsView(msgspec.Struct, frozen=True, gc=False):
     """Just these items, each with its rank on the whole board."""
 
     items: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows that it has at most."""
+        return len(self.items)
 
 
 class AroundView(msgspec.Struct, frozen=True, gc=False):
@@ -162,6 +172,11 @@ class AroundView(msgspec.Struct, frozen=True, gc=False):
 
     item: str
     span: int
+
+    @property
+    def rows(self) -> int:
+        """Rows that it has at most."""
+        return 2 * self.span + 1
 
 
 ViewSpec = TopView | ItemsView | AroundView

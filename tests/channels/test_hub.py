@@ -10,7 +10,7 @@ import pytest
 
 from channels import hub as hub_module
 from channels.codec import JSON, MSGPACK
-from channels.hub import COMPLETE_AFTER, PORTION, Hub
+from channels.hub import COMPLETE_AFTER, PORTION, VIEW_ROWS, Hub
 from channels.protocol import Delta, Resumed, Snapshot
 from channels.ranking import View, rank_rows
 from channels.room import Subscription
@@ -22,7 +22,10 @@ from tests.channels.virtual import run
 RATE = 10
 TICK = 1 / RATE
 READ = 0.001
-"""Seconds that the store takes to answer."""
+"""Seconds that the store takes to answer, where it is asked for a portion at most."""
+TOP = 50
+BOARDS = PORTION // (VIEW_ROWS + TOP)
+"""Boards in a portion."""
 
 
 class AwayError(Exception):
@@ -60,7 +63,7 @@ class Theatre:
     async def _views(self, shard: int, wanted: Sequence[tuple[Board, Query]]) -> list[View | None]:
         self.reads.append((self.clock(), shard, len(wanted)))
         views = [self._view(board.number, query) for board, query in wanted]
-        await asyncio.sleep(READ)
+        await asyncio.sleep(READ * max(1, sum(query.view.rows for _, query in wanted) / PORTION))
         if self.away:
             raise AwayError("away")
         return views
@@ -88,7 +91,7 @@ class Theatre:
     def tell(self, number: int = 1) -> None:
         self.hub.changed(self.epoch, {number: self.versions[number]})
 
-    async def join(self, viewer: Viewer, number: int = 1, *, of: Board | None = None, top: int = 50) -> Subscription:
+    async def join(self, viewer: Viewer, number: int = 1, *, of: Board | None = None, top: int = TOP) -> Subscription:
         of = of or board()
         held = viewer.view
         subscription, frames = await self.hub.join(
@@ -344,28 +347,53 @@ async def test_a_store_that_was_away_is_shown_when_it_is_back() -> None:
 @in_virtual_time
 async def test_many_boards_are_read_in_portions_of_which_two_are_under_way() -> None:
     theatre = Theatre()
-    viewers = await theatre.fill(4 * PORTION)
-    for number in range(1, len(viewers) + 1):
-        await theatre.join(Viewer(), of=board(number), top=3)
-    await theatre.quiet()
+    viewers = await theatre.fill(4 * BOARDS)
     theatre.change_all(len(viewers))
     await theatre.quiet()
     assert all(theatre.score(viewer) == 200 for viewer in viewers)
-    assert [count for _, _, count in theatre.reads] == [2 * PORTION] * 4
+    assert [count for _, _, count in theatre.reads] == [BOARDS] * 4
     first, second, third, fourth = (at for at, _, _ in theatre.reads)
     assert (first, third) == (second, fourth)
     assert third - first < 2 * READ
 
 
 @in_virtual_time
+async def test_who_watches_much_that_nobody_else_does_holds_up_nobody() -> None:
+    theatre = Theatre()
+    theatre.vote(100)
+    modest = Viewer()
+    await theatre.join(modest)
+    greedy = [Viewer() for _ in range(600)]
+    for number, viewer in enumerate(greedy):
+        viewer.watched = 10_000
+        await theatre.join(viewer, top=400 + number)
+    await theatre.quiet()
+    theatre.reads.clear()
+    shown: list[float] = []
+    for points in range(200, 300):
+        before = len(modest.messages)
+        theatre.vote(points)
+        await asyncio.sleep(TICK / 10)
+        if len(modest.messages) > before:
+            shown.append(theatre.clock())
+    # All of the others take longer than a tick, and the store is theirs for half of the time at most.
+    assert len(shown) > 8
+    assert max(after - before for before, after in pairwise(shown)) < 1.5 * TICK
+    busy = {round(at, 6) for at, _, _ in theatre.reads}
+    assert len(busy) * READ < 0.6 * (shown[-1] - shown[0])
+    await theatre.quiet()
+    assert {theatre.score(viewer) for viewer in (modest, *greedy)} == {299}
+
+
+@in_virtual_time
 async def test_a_store_that_goes_away_between_two_portions_leaves_no_board_behind() -> None:
     theatre = Theatre()
-    viewers = await theatre.fill(4 * PORTION)
+    viewers = await theatre.fill(4 * BOARDS)
     theatre.change_all(len(viewers))
     await theatre.until(lambda: len(theatre.reads) == 4)
     theatre.away = True
     await theatre.quiet()
-    assert sum(theatre.score(viewer) == 200 for viewer in viewers) == 2 * PORTION
+    assert sum(theatre.score(viewer) == 200 for viewer in viewers) == 2 * BOARDS
     theatre.away = False
     await theatre.quiet()
     assert all(theatre.score(viewer) == 200 for viewer in viewers)

@@ -243,3 +243,14 @@ def test_a_room_is_empty_when_the_last_one_left() -> None:
     theatre.leave(0)
     assert theatre.room.empty
     theatre.room.remove(Subscription(theatre.room, Viewer(), 9))  # who was never in does no harm
+
+
+def test_a_room_is_as_much_of_a_burden_as_its_members_share() -> None:
+    theatre = Theatre(view(1, a=100))
+    greedy = Viewer()
+    greedy.watched = 10_000
+    theatre.join(greedy)
+    assert theatre.room.burden == 10_000
+    for _ in range(3):
+        theatre.join(Viewer())
+    assert theatre.room.burden == 2500

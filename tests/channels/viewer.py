@@ -13,6 +13,7 @@ class Viewer:
     def __init__(self, codec: Codec = JSON, *, top: bool = True) -> None:
         self.codec = codec
         self.blocked = False
+        self.watched = 50
         self.top = top
         self.view: View | None = None
         self.labels: dict[str, Label | None] = {}

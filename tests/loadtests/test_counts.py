@@ -152,11 +152,12 @@ async def ballot_bytes(live: LiveStore, url: str, songs: Board, agent: int) -> i
 class Screen:
     """A member of a room that counts what it is given, and keeps only the last of it."""
 
-    __slots__ = ("blocked", "codec", "last", "writes")
+    __slots__ = ("blocked", "codec", "last", "watched", "writes")
 
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
         self.blocked = False
+        self.watched = 50
         self.writes = 0
         self.last = b""
 
