@@ -7,6 +7,7 @@ document shows; so a `Call` on a route is its whole documentation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
@@ -20,6 +21,7 @@ from app.answers import HttpReply
 from app.shapes.common import MAX_BATCH
 from channels.errors import ErrorCode, PlauditError
 from channels.protocol import check_item_id
+from storage.calendar import milliseconds
 
 if TYPE_CHECKING:
     from app.services import Services
@@ -134,6 +136,17 @@ def read_query(request: Request, shape: type[T]) -> T:
 @cache
 def _fields(shape: Any) -> frozenset[str]:
     return frozenset(field.encode_name for field in msgspec.structs.fields(shape))
+
+
+def time_given(at: datetime) -> int:
+    """A client's time in milliseconds since 1970. Raises PlauditError `invalid` for one that is out of range in UTC."""
+    given = milliseconds(at)
+    if not 0 < given <= _LAST_MOMENT:
+        raise PlauditError("invalid", "Times are from 1970 to 9999, in UTC")
+    return given
+
+
+_LAST_MOMENT: Final = milliseconds(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)) + 999
 
 
 def path_part(request: Request, name: str) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
 
 import structlog
 
+from app.calls import time_given
 from app.services import Services
 from app.shapes.boards import BallotRules, BoardRules
 from channels.errors import PlauditError
 from storage.boards import NewBoard
-from storage.calendar import milliseconds, periods_at
+from storage.calendar import periods_at
 from storage.errors import StorageError
 from storage.types import WINDOWS, BallotKind, Board, BoardItem, TopView
 
@@ -24,7 +24,8 @@ log = structlog.get_logger(__name__)
 def new_board(rules: BoardRules) -> NewBoard:
     """The rules as they are kept. Raises PlauditError `invalid` where they contradict each other."""
     minimum, maximum = _bounds(rules.ballot)
-    opens_at, closes_at = _milliseconds(rules.opens_at), _milliseconds(rules.closes_at)
+    opens_at = None if rules.opens_at is None else time_given(rules.opens_at)
+    closes_at = None if rules.closes_at is None else time_given(rules.closes_at)
     if opens_at is not None and closes_at is not None and closes_at <= opens_at:
         raise PlauditError("invalid", "A board closes after it opens")
     return NewBoard(
@@ -71,15 +72,6 @@ def _bounds(ballot: BallotRules) -> tuple[int, int]:
     if ballot.min > ballot.max:
         raise PlauditError("invalid", "`min` is not above `max`")
     return ballot.min, ballot.max
-
-
-def _milliseconds(at: datetime | None) -> int | None:
-    if at is None:
-        return None
-    since_1970 = milliseconds(at)
-    if since_1970 <= 0:
-        raise PlauditError("invalid", "A board opens and closes after 1970")
-    return since_1970
 
 
 def _hundredths(weight: float) -> int:

@@ -37,7 +37,8 @@ def start_of(day: int) -> datetime:
 
 def moment(milliseconds: int) -> datetime:
     """Milliseconds since the epoch as a time that drivers take."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    seconds, rest = divmod(milliseconds, 1000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=1000 * rest)
 
 
 def milliseconds(at: datetime) -> int:

@@ -9,7 +9,7 @@ from litestar import get
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
-from app.calls import Answer, Call, Request, answer, header, path_part, read_query, services_of
+from app.calls import Answer, Call, Request, answer, header, path_part, read_query, services_of, time_given
 from app.security import tenant_of
 from app.shapes.live import (
     Activity,
@@ -24,7 +24,7 @@ from app.shapes.live import (
 from channels.errors import PlauditError
 from channels.ranking import score_of
 from storage import history
-from storage.calendar import milliseconds, moment
+from storage.calendar import moment
 from storage.comments import CommentMade
 from storage.types import Board, Query, TopView, Window
 
@@ -71,8 +71,8 @@ async def read_history(request: Request) -> ASGIResponse:
     query = read_query(request, HistoryQuery)
     board = await services.registry.board(tenant, path_part(request, "board"))
     _check_window(board, query.window)
-    until = services.now() if query.until is None else milliseconds(query.until)
-    since = until - _SPAN_MS if query.since is None else milliseconds(query.since)
+    until = services.now() if query.until is None else time_given(query.until)
+    since = until - _SPAN_MS if query.since is None else time_given(query.since)
     if since >= until:
         raise PlauditError("invalid", "`since` is not before `until`")
     if until - since > history.HOURS_KEPT or since <= 0:

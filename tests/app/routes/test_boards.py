@@ -55,6 +55,13 @@ async def test_a_board_comes_back_as_it_was_made(house: House) -> None:
     assert (await house.door.get("/api/v1/boards/Contest.2024_a-b?window=day")).json()["entries"] == []
 
 
+async def test_a_board_may_close_with_the_calendar(house: House) -> None:
+    rules = RULES | {"slug": "ages", "opens_at": "1970-01-01T00:00:00.001Z", "closes_at": "9999-12-31T23:59:59.999Z"}
+    made = (await house.admin.post("/api/v1/boards", rules)).json()
+    assert (made["closes_at"], made["state"]) == ("9999-12-31T23:59:59.999000Z", "open")
+    assert (await house.door.get("/api/v1/boards")).json()["boards"][-1] == made
+
+
 async def test_states(house: House) -> None:
     now = datetime.now(UTC)
     hours = {n: (now + timedelta(hours=n)).isoformat() for n in (-2, -1, 1, 2)}
@@ -107,6 +114,9 @@ async def test_ballots(house: House, ballot: dict[str, Any], bounds: tuple[int, 
         {"opens_at": "2026-05-16T19:00:00"},
         {"opens_at": 1_779_000_000_000},
         {"opens_at": "1969-12-31T23:59:59Z"},
+        {"opens_at": "0001-01-01T00:00:00+12:00"},
+        {"closes_at": "9999-12-31T23:59:59-00:01"},
+        {"closes_at": "9999-12-31T23:59:59.9996Z"},
         {"opens_at": "2026-05-16T19:00:00Z", "closes_at": "2026-05-16T19:00:00Z"},
         {"weights": {"free": 0.005}},
         {"weights": {"free": -1}},

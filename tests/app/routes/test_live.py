@@ -68,10 +68,18 @@ async def test_a_board_without_a_past(house: House) -> None:
         *("window=year", "top=101", "samples=1", "since=yesterday", "since=2026-05-16T19:00:00"),
         "since=2026-05-16T19:00:00Z&until=2026-05-16T19:00:00Z",
         "since=2020-05-16T19:00:00Z",
+        "since=9999-12-01T00:00:00Z&until=9999-12-31T23:59:59-12:00",
+        "since=9999-12-01T00:00:00Z&until=9999-12-31T23:59:59.9996Z",
+        "until=0001-01-01T00:00:00%2B12:00",
     ],
 )
 async def test_a_past_that_can_not_be(house: House, query: str) -> None:
     assert refusal(await house.door.get(f"/api/v1/boards/songs/history?{query}")) == (400, "invalid")
+
+
+async def test_the_last_moment_of_all_is_like_others(house: House) -> None:
+    told = (await house.door.get("/api/v1/boards/songs/history?until=9999-12-31T23:59:59.999Z")).json()
+    assert (told["since"], told["until"]) == ("9999-12-31T22:59:59.999000Z", "9999-12-31T23:59:59.999000Z")
 
 
 async def test_who_is_not_there_has_no_past(house: House) -> None:
