@@ -252,7 +252,7 @@ async def _understood(
     Raises PlauditError `invalid` for bytes that are no text: then all of the body is no JSON.
     """
     try:
-        vote = _decode_vote(raw)
+        vote = _read_vote(raw)
     except msgspec.ValidationError as error:
         return PlauditError("invalid", said(error))
     except MALFORMED as error:
@@ -269,6 +269,15 @@ async def _understood(
             board = as_plaudit_error(error)
         boards[vote.board_slug] = board
     return board if isinstance(board, PlauditError) else (board, vote)
+
+
+def _read_vote(raw: Raw) -> NewVote:
+    try:
+        return _decode_vote(raw)
+    except msgspec.ValidationError:
+        # The first error ended the decoding: whether what follows is text is not known yet.
+        str(raw, "utf-8")
+        raise
 
 
 async def _board(services: Services, caller: Caller, vote: NewVote) -> Board:

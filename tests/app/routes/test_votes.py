@@ -256,6 +256,9 @@ async def test_a_batch_that_is_none(house: House) -> None:
         b"",
         b"{",
         b'{"votes":[{"item_type":"song","item_id":"s1","vote":"up"},{"item_id":"\xff"}]}',
+        # Wrong in two ways: which of them comes first changes nothing.
+        b'{"votes":[{"item_type":"song","item_id":"s1","vote":"up"},{"comment":"\xff","item_id":5}]}',
+        b'{"votes":[{"item_type":"song","item_id":"s1","vote":"up"},{"item_id":5,"comment":"\xff"}]}',
         [UP],
         {},
         {"votes": UP},
