@@ -71,14 +71,37 @@ local function shows(w, stored, points)
   return points_of(w, tonumber(stored)) == points
 end
 
+local FAR = 12 -- to find out where an item stands takes as long as to walk past so many
+
+-- The place in the list of the item of score 0 that has so many of these before it. Looks at all items of other scores:
+-- it is for those who skip far more.
+local function zero_at(w, skip)
+  local others = w.total - w.zeros
+  local places = {}
+  for first = 0, others - 1, 1000 do
+    for _, id in ipairs(redis.call('ZRANGE', w.zset, first, math.min(first + 999, others - 1))) do
+      places[#places + 1] = redis.call('ZRANK', w.list, id)
+    end
+  end
+  table.sort(places)
+  local place = skip
+  for _, taken in ipairs(places) do
+    if taken > place then break end
+    place = place + 1
+  end
+  return place
+end
+
 -- Up to `count` items of a tie, walking the list from place `start` by `step`, after passing over `skip`; looks at
 -- `most` places or a portion more, at all where it is nil.
 local function walk_tie(w, points, start, step, skip, count, most)
   most = most or w.total
   local found = {}
   local place, portion = start, math.max(count, 16)
-  if redis.call('EXISTS', w.zset) == 0 then
+  if w.zeros == w.total then
     place, skip = start + step * skip, 0
+  elseif points == 0 and start == 0 and skip > FAR * (w.total - w.zeros) then
+    place, skip = zero_at(w, skip), 0
   end
   while #found < count and place >= 0 and place < w.total and math.abs(place - start) < most do
     local first = step > 0 and place or math.max(0, place - portion + 1)

@@ -358,3 +358,20 @@ async def test_an_item_that_is_added_again_keeps_its_counts(any_redis_url: str) 
         assert standings(ranking) == [Standing("a", 1, 100, 1, 0), Standing("B", 2, 0, 0, 0)]
         assert ranking.total == len(ITEMS) + 1
         assert await shard.live.titles(SHARD, 1, ["song:a", "song:nope"]) == [("Title of a", None), None]
+
+
+async def test_a_page_far_down_is_found_among_those_that_nobody_voted_for(any_redis_url: str) -> None:
+    """A few items with points stand anywhere in the list that the others are taken from."""
+    names = [f"item-{number:03d}" for number in range(300)]
+    rules = board(1, SHARD)
+    async with open_shard(any_redis_url, number=SHARD) as shard:
+        await shard.live.add_items(rules, board_items({name: n for n, name in enumerate(names)}), NOON)
+        voted = {"item-000": 1, "item-007": -1, "item-008": 1, "item-150": 1, "item-298": -1, "item-299": 1}
+        await shard.apply([Vote(rules, 1, name, value) for name, value in voted.items()], NOON)
+        order = sorted(names, key=lambda name: (-voted.get(name, 0), name))
+        for window in ("all", "day", "trending"):
+            queries = [Query(1, window, TopView(7, offset)) for offset in range(302)]
+            pages = await read(shard, queries)
+            for query, page in zip(queries, pages, strict=True):
+                assert isinstance(query.view, TopView)
+                assert [row.item for row in page.rows] == order[query.view.offset : query.view.offset + 7]
