@@ -71,9 +71,9 @@ class _Application(Litestar):
             scope = {**scope, "method": "GET"}
             send = _without_body(send)
         raw: bytes = scope.get("raw_path") or b""
-        if b"%2f" in raw.lower():
+        if b"%2f" in raw.lower() or _QUOTED_SLASH in raw:
             parts = raw.partition(b"?")[0].decode("ascii", "replace").split("/")
-            scope["path"] = "/".join(unquote(part).replace("/", SLASH) for part in parts)
+            scope["path"] = "/".join(_unquoted(part) for part in parts)
         try:
             await super().__call__(scope, receive, send)
         except asyncio.CancelledError as cut:
@@ -82,6 +82,14 @@ class _Application(Litestar):
                 await to_asgi(problem(error, HEADERS_OF_ALL))(scope, receive, send)
             except RuntimeError:  # the answer had begun
                 raise cut from None
+
+
+_QUOTED_SLASH: Final = b"%%%02X" % ord(SLASH)
+
+
+def _unquoted(part: str) -> str:
+    # What stands for a slash here is no slash where a client sends it: no id has one control character or the other.
+    return unquote(part).replace(SLASH, "\0").replace("/", SLASH)
 
 
 def _without_body(send: Send) -> Send:

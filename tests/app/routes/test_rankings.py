@@ -174,6 +174,13 @@ async def test_any_id_can_stand_in_a_path(house: House, name: str) -> None:
     assert (await house.door.get(f"/api/v1/boards/songs/items/{quoted}")).json()["item"]["item_id"] == name
 
 
+@pytest.mark.parametrize("quoted", ["a%00b", "a%01b", "a%01%2Fb", "%2f%01", "a%0Ab", "a%C2%85b"])
+async def test_no_control_character_stands_for_another_in_a_path(house: House, quoted: str) -> None:
+    await house.admin.post("/api/v1/songs", [song("a/b"), song("a//b"), song("//")])
+    for path in (f"/api/v1/songs/{quoted}", f"/api/v1/boards/songs/items/{quoted}", f"/api/v1/boards/{quoted}"):
+        assert refusal(await house.door.get(path)) == (400, "invalid")
+
+
 async def test_trending_and_the_day(house: House) -> None:
     await house.admin.post("/api/v1/songs", [song(f"n{n:02}") for n in range(20)])
     await vote(house, "n07")
