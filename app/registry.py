@@ -9,7 +9,6 @@ nobody waits for it twice (`app.questions`), and nothing that lasts is made of i
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -38,8 +37,6 @@ take the short way (`app.express`) for as long at most, and none learns it from 
 _CHECKED_WITHIN: Final = 5.0
 """Seconds for an answer about the key of a connection that is open."""
 
-_SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-
 
 class Registry:
     """Cached answers of the directory and of the boards."""
@@ -61,12 +58,14 @@ class Registry:
         """Told of the hash of a key that was good and turns out to be revoked."""
         self._asked_keys = Questions()
         self._asked_boards = Questions()
+        self._asked_tenants = Questions()
         self._used_in_doubt: set[bytes] = set()  # keys, though notices are heard
         self._use_in_doubt = asyncio.Event()
         self._unknown = asyncio.Semaphore(UNKNOWN_AT_ONCE)
         self._keys: OrderedDict[bytes, Credential] = OrderedDict()
         self._good: OrderedDict[bytes, None] = OrderedDict()
-        self._tenants: dict[str, Tenant] = {}
+        self._tenants: dict[str, Tenant] = {}  # none ends
+        self._all_tenants = False  # whether those are all that there are
         self._by_slug: dict[int, dict[str, Board]] = {}
         self._hearing = False
         self._unsure_since: float | None = clock()  # None once all that matters was asked for since notices are heard
@@ -82,7 +81,8 @@ class Registry:
     async def credential(self, secret: str, address: str) -> Credential:
         """Who a key speaks for that somebody at an address shows.
 
-        Raises PlauditError `unauthorized`, and `too_fast` for an address that has shown too many keys that are none.
+        Raises PlauditError `unauthorized`, and `too_fast` for an address that has shown too many keys that are none;
+        ArchiveUnavailable where nobody can tell.
         A key that was good on this server before is never slowed; another one can't be told from a guess.
         """
         digest = hash_secret(secret)
@@ -169,18 +169,22 @@ class Registry:
     async def tenant(self, slug: str | None = None) -> Tenant:
         """A tenant by its slug, the default one for None.
 
-        Raises PlauditError `unknown_board`: to those outside, a tenant that is not there and one without
-        boards look the same.
+        Raises PlauditError `unknown_board`: to those outside, a tenant that is not there and one without boards look
+        the same. Raises ArchiveUnavailable where nobody can tell.
         """
         name = self._default if slug is None else slug
+        if name not in self._tenants and not self._all_tenants:
+            # For all of them, since anybody may name a tenant; and not among those who asked before a notice came.
+            await self._asked_tenants.ask(self._forgotten, self._ask_for_tenants)
         known = self._tenants.get(name)
         if known is None:
-            # What can be no slug is not asked for: PostgreSQL takes no NUL, for one.
-            known = await self._directory.tenant(name) if _SLUG.fullmatch(name) else None
-            if known is None:
-                raise PlauditError("unknown_board", "There is no such tenant")
-            self._tenants[name] = known
+            raise PlauditError("unknown_board", "There is no such tenant")
         return known
+
+    async def _ask_for_tenants(self) -> None:
+        forgotten = self._forgotten
+        self._tenants |= {tenant.slug: tenant for tenant in await self._directory.tenants()}
+        self._all_tenants = self._hearing and forgotten == self._forgotten
 
     async def boards(self, tenant: Tenant) -> dict[str, Board]:
         """A tenant's boards by slug, oldest first; those that there were, while the archive does not answer."""
@@ -264,8 +268,9 @@ class Registry:
         self._good.pop(digest, None)
 
     def forget_boards(self, tenant: int) -> None:
-        """Makes a tenant's boards be looked up again."""
+        """Makes a tenant's boards be looked up again, and the tenant, which may be new."""
         self._forgotten += 1
+        self._all_tenants = False
         self._by_slug.pop(tenant, None)
         self._doubtful_boards.discard(tenant)
 
@@ -273,6 +278,8 @@ class Registry:
         """Notices are heard from now on. Some may have been missed: everything is in doubt until it is asked for."""
         self._forgotten += 1
         self._hearing = True
+        self._all_tenants = False
+        self._asked_tenants.begin_anew()
         self._asked_keys.begin_anew()
         self._asked_boards.begin_anew()
         since = self._clock() if self._unsure_since is None else self._unsure_since
@@ -288,6 +295,7 @@ class Registry:
         """Notices are not heard any more. Answers true once that has been so for too long: no key is known then."""
         now = self._clock()
         self._hearing = False
+        self._all_tenants = False
         if self._unsure_since is None:
             self._unsure_since = now
         if now - self._unsure_since <= STALE_FOR:

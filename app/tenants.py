@@ -10,7 +10,7 @@ import structlog
 
 from app.settings import Settings
 from storage.archive import Archive
-from storage.directory import BoardsChanged, Directory, new_secret
+from storage.directory import Directory, new_secret
 from storage.errors import Exists
 from storage.types import Tenant
 
@@ -25,7 +25,6 @@ async def add_tenant(directory: Directory, slug: str, shards: int) -> tuple[Tena
     tenant, _ = await directory.add_tenant(slug, shards)
     secret = new_secret()
     await directory.add_admin_key(tenant, secret)
-    await directory.notify(BoardsChanged(tenant.number, tenant.shard))
     return tenant, secret
 
 

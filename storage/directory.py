@@ -82,13 +82,15 @@ class Directory:
         return None if row is None else Tenant(*row)
 
     async def add_tenant(self, slug: str, shards: int) -> tuple[Tenant, list[Board]]:
-        """A new tenant with its standing boards. Raises Exists."""
+        """A new tenant with its standing boards, of which every server is told. Raises Exists."""
         async with self._archive.transaction() as connection:
             row = await self._queries.add_tenant(connection, slug=slug, shards=shards)
         if row is None:
             raise Exists(f"a tenant {slug!r} is there already")
         tenant = Tenant(*row)
-        return tenant, await self.add_standing_boards(tenant)
+        boards = await self.add_standing_boards(tenant)
+        await self.notify(BoardsChanged(tenant.number, tenant.shard))
+        return tenant, boards
 
     async def add_standing_boards(self, tenant: Tenant) -> list[Board]:
         """Makes those of a tenant's standing boards that are missing; answers them."""
