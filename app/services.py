@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
+import msgspec
 import structlog
 
 from app.activity import Activity
@@ -125,6 +126,8 @@ class Services:
         self._shards: set[int] = set()
         self._shards_changed = asyncio.Event()
         self._epochs: dict[int, str] = {}
+        self._not_understood = asyncio.Event()
+        self._said_so = False
         self._drained: bool | None = None
 
     @classmethod
@@ -323,6 +326,7 @@ class Services:
             try:
                 async with self.archive.listen(self._notice) as lost:
                     said = ""
+                    self._not_understood.clear()
                     self.registry.heard()
                     await self._make_up(lost)
             except StorageError as error:
@@ -339,13 +343,13 @@ class Services:
     async def _make_up(self, lost: asyncio.Event) -> None:
         """Asks for what may have been missed, until notices are not heard any more."""
         asking = asyncio.create_task(self._ask_for_missed())
-        losing = asyncio.create_task(lost.wait())
+        losing = [asyncio.create_task(event.wait()) for event in (lost, self._not_understood)]
         try:
-            await asyncio.wait([asking, losing], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([asking, *losing], return_when=asyncio.FIRST_COMPLETED)
             if asking.done():
                 asking.result()
         finally:
-            await end(asking, losing)
+            await end(asking, *losing)
 
     async def _ask_for_missed(self) -> None:
         for tenant in await self.directory.tenants():
@@ -353,7 +357,16 @@ class Services:
         await self.gateway.keep_checking()
 
     def _notice(self, text: str) -> None:
-        match decode_notice(text):
+        try:
+            notice = decode_notice(text)
+        except msgspec.DecodeError as error:
+            # A newer server's: whatever it is about counts as missed, and is asked for anew.
+            self._not_understood.set()
+            if not self._said_so:
+                log.warning("a notice of another server is not understood; is it a newer one?", error=str(error))
+                self._said_so = True
+            return
+        match notice:
             case KeyRevoked(key_hash):
                 self.revoked(key_hash)
             case BoardsChanged(tenant, shard):

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from app.registry import STALE_FOR
 from storage.archive import Archive
@@ -246,6 +247,22 @@ async def test_who_is_told_that_a_key_was_revoked_ends_all_that_rests_on_it(outa
         assert (await ask(kept, post(key, vote("s2"))))[0] == 401
         assert outage.stage.services.registry.forgotten > before
         assert (await client.closed()).code == 4401
+
+
+async def test_what_a_newer_server_tells_in_words_of_its_own_is_asked_for(outage: Outage) -> None:
+    key = await outage.stage.key("ann")
+    async with outage.stage.agent(key) as client:
+        assert (await client.vote("s1"))["status"] == "applied"
+        with capture_logs() as logs:
+            async with Archive(outage.database_url) as archive, archive.connection() as connection:
+                await connection.execute("update api_keys set revoked_at = now() where agent_id is not null")
+                for notice in ('{"type":"agent","agent":1}', "no JSON"):
+                    await connection.execute("select pg_notify('plaudit', $1)", notice)
+            assert (await client.closed()).code == 4401
+    assert [entry["event"] for entry in logs if "not understood" in entry["event"]] == [
+        "a notice of another server is not understood; is it a newer one?"
+    ]
+    assert refusal(await outage.vote(key, "s2")) == (401, "unauthorized")
 
 
 async def test_a_connection_in_doubt_ends_when_its_key_can_not_be_checked_for_too_long(
