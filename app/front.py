@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from app.answers import HEADERS_OF_ALL, as_bytes
 from app.express import Express
 from app.problems import MEDIA_TYPE, problem_body
-from app.proxies import Proxies
+from app.proxies import Proxies, place_of
 from app.settings import Settings
 from app.shortcut import Shortcut
 from channels.errors import ErrorCode, PlauditError
@@ -70,18 +70,20 @@ class House:
 
     def enter(self, address: str) -> bool:
         """Counts a connection; answers whether there is room for it."""
+        place = place_of(address)
         self.connections += 1
-        self.by_address[address] += 1
-        crowded = self.limit_per_address is not None and self.by_address[address] > self.limit_per_address
+        self.by_address[place] += 1
+        crowded = self.limit_per_address is not None and self.by_address[place] > self.limit_per_address
         # A proxy's connections are nobody's: each of them carries the requests of many.
         return self.connections <= self.limit and (not crowded or self._proxies.trusts(address))
 
     def leave(self, address: str) -> None:
         """Counts it no more."""
+        place = place_of(address)
         self.connections -= 1
-        self.by_address[address] -= 1
-        if not self.by_address[address]:
-            del self.by_address[address]
+        self.by_address[place] -= 1
+        if not self.by_address[place]:
+            del self.by_address[place]
 
 
 def front_class(house: House, express: Express) -> type[asyncio.Protocol]:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from app.connection import Connection, Shared
-from app.proxies import Proxies
+from app.proxies import Proxies, place_of
 from app.registry import Registry
 from app.voting import Voting
 from channels.codec import Codec
@@ -88,10 +88,11 @@ class Gateway:
     ) -> Connection:
         """Takes over a connection whose handshake is done."""
         full = len(self._connections) >= self._limit
-        crowded = self._limit_per_address is not None and self._by_address[address] >= self._limit_per_address
+        place = place_of(address)
+        crowded = self._limit_per_address is not None and self._by_address[place] >= self._limit_per_address
         connection = Connection(self._shared, transport, codec, token, address, peers)
         self._connections.add(connection)
-        self._by_address[address] += 1
+        self._by_address[place] += 1
         if self._quiet:
             connection.shutdown()
         elif full or crowded:
@@ -109,9 +110,10 @@ class Gateway:
         if connection not in self._connections:
             return
         self._connections.remove(connection)
-        self._by_address[connection.address] -= 1
-        if not self._by_address[connection.address]:
-            del self._by_address[connection.address]
+        place = place_of(connection.address)
+        self._by_address[place] -= 1
+        if not self._by_address[place]:
+            del self._by_address[place]
         self._forget_key(connection)
 
     def _forget_key(self, connection: Connection) -> None:

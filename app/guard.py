@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from ipaddress import IPv6Address
 from math import ceil
 from typing import Final
 
+from app.proxies import place_of
 from channels.errors import PlauditError
 
 PER_MINUTE: Final = 30
@@ -32,7 +32,7 @@ class Guard:
 
     def charge(self, address: str) -> None:
         """Lets one try pass. Raises PlauditError `too_fast` where the address has none left."""
-        place, now = _place(address), self._clock()
+        place, now = place_of(address), self._clock()
         tries = self._tries(place, now) + 1
         if tries > PER_MINUTE:
             wait = ceil((tries - PER_MINUTE) * 60_000 / PER_MINUTE)
@@ -44,7 +44,7 @@ class Guard:
 
     def refund(self, address: str) -> None:
         """Takes a try back: the key was good, or nobody knows."""
-        place, now = _place(address), self._clock()
+        place, now = place_of(address), self._clock()
         tries = self._tries(place, now) - 1
         if tries <= 0:
             self._tried.pop(place, None)
@@ -58,15 +58,3 @@ class Guard:
     def _tries(self, place: str, now: float) -> float:
         tries, as_of = self._tried.get(place, (0.0, now))
         return max(0.0, tries - (now - as_of) * PER_MINUTE / 60)
-
-
-def _place(address: str) -> str:
-    """Whom an address stands for: of IPv6, where one customer has 2^64 addresses, the network."""
-    if ":" not in address:
-        return address
-    try:
-        parsed = IPv6Address(address.partition("%")[0])
-    except ValueError:
-        return address
-    # A socket that listens for both kinds shows the older one in this form: all of it is one network of IPv6.
-    return str(parsed.ipv4_mapped or IPv6Address(int(parsed) >> 64 << 64))

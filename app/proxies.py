@@ -52,6 +52,18 @@ class Proxies:
                 scope["scheme"] = scheme
 
 
+def place_of(address: str) -> str:
+    """Whom an address stands for, where addresses are counted: of IPv6, of which one customer has 2^64, the network."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    # A socket that listens for both kinds shows the older one in this form: all of it is one network of IPv6.
+    return str(parsed.ipv4_mapped or IPv6Address(int(parsed) >> 64 << 64))
+
+
 def _values(scope: Any, wanted: bytes) -> list[str]:
     return [value.decode("latin-1") for name, value in scope["headers"] if name == wanted]
 

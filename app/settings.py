@@ -261,7 +261,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Setting(
             "PLAUDIT_CONNECTIONS_PER_ADDRESS",
             _or_none(_COUNT),
-            "Websockets from one address to one server process; over HTTP as many connections, at least 32.",
+            "Websockets from one address (of IPv6: one /64) to one server process; over HTTP as many connections, "
+            "at least 32.",
         ),
     ] = None
     trusted_proxies: Annotated[

@@ -311,7 +311,8 @@ async def test_connections_are_counted_and_limited(open_stage: OpenStage) -> Non
 
 def test_an_address_has_a_share() -> None:
     house = front.House(10, 2, Proxies())
-    assert [house.enter(address) for address in ("a", "a", "a", "b")] == [True, True, False, True]
-    for address in ("a", "a", "a", "b"):
+    addresses = "192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8::3"
+    assert [house.enter(address) for address in addresses] == [True, True, False, True, True, True, False]
+    for address in addresses:
         house.leave(address)
     assert (house.connections, dict(house.by_address)) == (0, {})

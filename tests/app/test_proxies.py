@@ -85,13 +85,23 @@ async def test_without_the_setting_nobody_is_believed(stage: Stage) -> None:
     assert await guess(stage, 1, **{"x-forwarded-for": "203.0.113.8"}) == {429}
 
 
-async def test_websockets_behind_a_proxy_have_a_share_each(open_stage: OpenStage) -> None:
-    one, other = {"X-Forwarded-For": "203.0.113.9"}, {"X-Forwarded-For": "203.0.113.8"}
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("203.0.113.9", "203.0.113.8", "203.0.113.9"),
+        # Of IPv6 a customer has a whole network.
+        ("2001:db8:9::1", "2001:db8:8::1", "2001:db8:9::2"),
+        ("::ffff:203.0.113.9", "::ffff:203.0.113.8", "203.0.113.9"),
+    ],
+)
+async def test_websockets_behind_a_proxy_have_a_share_each(
+    open_stage: OpenStage, one: str, other: str, same: str
+) -> None:
     async with (
         open_stage(trusted_proxies=("127.0.0.1",), connections_per_address=1) as stage,
-        stage.connect(**one) as first,
-        stage.connect(**other) as second,
-        stage.connect(**one) as third,
+        stage.connect(**{"X-Forwarded-For": one}) as first,
+        stage.connect(**{"X-Forwarded-For": other}) as second,
+        stage.connect(**{"X-Forwarded-For": same}) as third,
     ):
         for client in (first, second):
             assert (await client.ask("hello"))["type"] == "welcome"
