@@ -11,14 +11,15 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
-import msgspec
 import structlog
 
 from app.activity import Activity
+from app.announcements import Announcements
 from app.colleagues import Scrape
 from app.gateway import Gateway
 from app.invariants import InvariantChecker
 from app.metrics import Metrics
+from app.notices import Notices
 from app.proxies import Proxies
 from app.readiness import Readiness, problem_of
 from app.registry import Registry
@@ -35,7 +36,7 @@ from storage.boards import Boards
 from storage.catalogue import Catalogue
 from storage.clock import CLOCK_LEEWAY
 from storage.comments import Comments
-from storage.directory import BoardsChanged, Directory, KeyRevoked, decode_notice
+from storage.directory import Directory
 from storage.errors import StorageError
 from storage.flusher import Flusher
 from storage.history import History
@@ -43,9 +44,8 @@ from storage.ledger import Ledger
 from storage.live import LiveStore, LogEntry
 from storage.recovery import Recovery
 from storage.samples import Samples
-from storage.tasks import end
 from storage.timekeeper import Timekeeper
-from storage.types import Changed, Known, Tier
+from storage.types import Known, Tier
 
 _DRAINED_WITHIN: Final = 2.0
 _ANSWERED_WITHIN: Final = 0.5
@@ -55,7 +55,6 @@ _PARTING: Final = 1.0
 
 _POLL: Final = 0.01
 _PARTITIONS_EVERY: Final = 6 * 3600.0
-_RECONNECT: Final = 0.2
 _VIEWERS_EVERY: Final = 2.0
 
 log = structlog.get_logger(__name__)
@@ -124,10 +123,10 @@ class Services:
         """What Prometheus is told; one of several server processes tells of all of them."""
         self._server = secrets.token_hex(6)
         self._shards: set[int] = set()
-        self._shards_changed = asyncio.Event()
-        self._epochs: dict[int, str] = {}
-        self._not_understood = asyncio.Event()
-        self._said_so = False
+        self._announcements = Announcements(live, self.batchers, self.hub, self.activity)
+        self._notices = Notices(
+            archive, self.directory, self.registry, self.gateway, on_revoked=self.revoked, on_shard=self._want_shard
+        )
         self._drained: bool | None = None
 
     @classmethod
@@ -152,8 +151,8 @@ class Services:
                 await self.serve_shard(tenant.shard)
         self.supervisor.start("hub", self.hub.run)
         self.supervisor.start("gateway", self.gateway.watch)
-        self.supervisor.start("announcements", self._follow_announcements)
-        self.supervisor.start("notices", self._follow_notices)
+        self.supervisor.start("announcements", self._announcements.follow)
+        self.supervisor.start("notices", self._notices.follow)
         self.supervisor.start("partitions", self._make_partitions)
         self.supervisor.start("viewers", self._count_viewers)
         checker = InvariantChecker(self.flushers, self.live, self.archive, random.random, self.metrics.compared)
@@ -187,7 +186,7 @@ class Services:
         self.supervisor.start(f"flusher {shard}", flusher.run)
         keeper = Timekeeper(flusher, self.live, self.archive, self.now)
         self.supervisor.start(f"timekeeper {shard}", keeper.run)
-        self._shards_changed.set()
+        self._announcements.begin_anew()
 
     async def _stop(self) -> None:
         await self.drain()
@@ -259,16 +258,8 @@ class Services:
 
     async def _recover(self, shard: int, known: Known | None) -> Known:
         found = await self.recovery.ensure(shard, known)
-        self._note_epoch(shard, found.epoch)
+        self._announcements.note_epoch(shard, found.epoch)
         return found
-
-    def _note_epoch(self, shard: int, epoch: str) -> None:
-        """A live state that was rebuilt is shown to everyone, also where no vote has come since."""
-        if self._epochs.setdefault(shard, epoch) != epoch:
-            self._epochs[shard] = epoch
-            self.hub.doubt()
-            # Announcements may still come from the store before this one.
-            self._shards_changed.set()
 
     def _known(self, shard: int) -> Known | None:
         batcher = self.batchers.get(shard)
@@ -284,94 +275,6 @@ class Services:
         # The other numbers matter most while a store is away.
         self.metrics.waiting(await self.readiness.known_backlog())
         return self.metrics.text()
-
-    async def _follow_announcements(self) -> None:
-        """Hears of the boards that other servers' votes changed."""
-        while True:
-            self._shards_changed.clear()
-            follow = asyncio.create_task(self._follow(list(self.batchers)))
-            changed = asyncio.create_task(self._shards_changed.wait())
-            try:
-                await asyncio.wait([follow, changed], return_when=asyncio.FIRST_COMPLETED)
-                if follow.done():
-                    error = follow.exception()
-                    if error is not None and not isinstance(error, StorageError):
-                        raise error
-                    self.hub.deafened()
-                    await asyncio.sleep(_RECONNECT)
-            finally:
-                await end(follow, changed)
-
-    async def _follow(self, shards: Sequence[int]) -> None:
-        if not shards:
-            await asyncio.Event().wait()
-        async for message in self.live.changes(shards):
-            if message is None:
-                for shard in shards:
-                    self.batchers[shard].check()
-                self.hub.listening()
-            else:
-                self._announced(message)
-
-    def _announced(self, message: Changed) -> None:
-        self._note_epoch(message.shard, message.epoch)
-        self.batchers[message.shard].observe(message.epoch, message.seq)
-        self.hub.changed(message.epoch, message.versions)
-        self.activity.voted(message.events)
-
-    async def _follow_notices(self) -> None:
-        """Hears of keys that other servers revoked and of boards that they made."""
-        said = ""
-        while True:
-            try:
-                async with self.archive.listen(self._notice) as lost:
-                    said = ""
-                    self._not_understood.clear()
-                    self.registry.heard()
-                    await self._make_up(lost)
-            except StorageError as error:
-                if str(error) != said:
-                    said = str(error)
-                    log.warning("notices of other servers are not heard", error=said)
-            if self.registry.lost():
-                log.warning("keys could not be checked for too long: none is taken for good any more")
-                self.gateway.send_away()
-            else:
-                self.gateway.send_lapsed_away()
-            await asyncio.sleep(_RECONNECT)
-
-    async def _make_up(self, lost: asyncio.Event) -> None:
-        """Asks for what may have been missed, until notices are not heard any more."""
-        asking = asyncio.create_task(self._ask_for_missed())
-        losing = [asyncio.create_task(event.wait()) for event in (lost, self._not_understood)]
-        try:
-            await asyncio.wait([asking, *losing], return_when=asyncio.FIRST_COMPLETED)
-            if asking.done():
-                asking.result()
-        finally:
-            await end(asking, *losing)
-
-    async def _ask_for_missed(self) -> None:
-        for tenant in await self.directory.tenants():
-            self._want_shard(tenant.shard)
-        await self.gateway.keep_checking()
-
-    def _notice(self, text: str) -> None:
-        try:
-            notice = decode_notice(text)
-        except msgspec.DecodeError as error:
-            # A newer server's: whatever it is about counts as missed, and is asked for anew.
-            self._not_understood.set()
-            if not self._said_so:
-                log.warning("a notice of another server is not understood; is it a newer one?", error=str(error))
-                self._said_so = True
-            return
-        match notice:
-            case KeyRevoked(key_hash):
-                self.revoked(key_hash)
-            case BoardsChanged(tenant, shard):
-                self.registry.forget_boards(tenant)
-                self._want_shard(shard)
 
     def _want_shard(self, shard: int) -> None:
         if shard not in self._shards:
