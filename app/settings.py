@@ -32,11 +32,19 @@ class FlagError(SettingsError):
 class Kind(msgspec.Struct, frozen=True):
     """How the text of a setting becomes its value.
 
-    `read` raises ValueError where the text is not allowed; `allowed` completes "must be ...".
+    `read` raises ValueError where the text is not allowed; `allowed` completes "must be ...". `nothing` is the text for
+    no value, where that is not the same as none being given.
     """
 
     allowed: str
     read: Callable[[str], object]
+    nothing: str = ""
+
+    def text(self, value: object) -> str:
+        """What is read as this value."""
+        if value is None:
+            return self.nothing
+        return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -85,7 +93,7 @@ def _or_none(kind: Kind) -> Kind:
     def read(text: str) -> object:
         return None if text.lower() == "none" else kind.read(text)
 
-    return Kind(f"{kind.allowed}, or none", read)
+    return Kind(f"{kind.allowed}, or none", read, "none")
 
 
 def _one_of(*words: str) -> Kind:
@@ -131,7 +139,9 @@ def _networks(text: str) -> tuple[str, ...]:
 
 _COUNT: Final = _number(int, 1, 1_000_000_000)
 _QUOTA: Final = _or_none(_number(int, 0, 1_000_000_000))
-_NAME: Final = "1 to 63 lower-case letters, digits and hyphens, the first not a hyphen"
+TENANT_SLUG: Final = _matching(
+    r"[a-z0-9][a-z0-9-]{0,62}", "1 to 63 lower-case letters, digits and hyphens, the first not a hyphen"
+)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,7 +191,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Setting(
             "PLAUDIT_TENANT",
-            _matching(r"[a-z0-9][a-z0-9-]{0,62}", _NAME),
+            TENANT_SLUG,
             "The default tenant: whom a call without a key and without `tenant` is for.",
         ),
     ] = "default"

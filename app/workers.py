@@ -126,10 +126,6 @@ def worker_environment(settings: Settings, stores: Stores) -> dict[str, str]:
     """The settings as a worker reads them: flags and all as environment variables."""
     environ = dict(os.environ)
     for field, setting in table().items():
-        value = getattr(settings, field)
-        if value is None or value == ():
-            environ[setting.variable] = "none" if field.startswith(("quota", "connections_per")) else ""
-        else:
-            environ[setting.variable] = ",".join(value) if isinstance(value, tuple) else str(value)
+        environ[setting.variable] = setting.kind.text(getattr(settings, field))
     environ["REDIS_URL"], environ["DATABASE_URL"] = stores
     return environ

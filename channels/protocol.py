@@ -31,8 +31,7 @@ ItemId = Annotated[
 ]
 # A name that no board can have is answered like one that no board has, so a vote needs no pattern for it.
 BoardName = Annotated[str, Meta(max_length=255, description="a board's slug")]
-# What a new board or tenant may be called. The lookahead refuses the final newline that `$` lets pass in
-# Python.
+# What a new board may be called. The lookahead refuses the final newline that `$` lets pass in Python.
 Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$(?!\n)")]
 Comment = Annotated[
     str,

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 import click
 
 from app.commands.common import load_settings, opened, run
 from app.services import wall_clock
+from app.settings import TENANT_SLUG
 from app.tenants import add_tenant
 from storage.directory import Directory
 from storage.recovery import Recovery
-
-_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 @click.group
@@ -24,8 +21,10 @@ def tenant() -> None:
 @click.argument("slug")
 def add(slug: str) -> None:
     """Add a tenant and print its admin key, which is shown this once."""
-    if _SLUG.fullmatch(slug) is None:
-        raise click.BadParameter("1 to 63 lower-case letters, digits and hyphens, the first not a hyphen")
+    try:
+        TENANT_SLUG.read(slug)
+    except ValueError:
+        raise click.BadParameter(TENANT_SLUG.allowed) from None
     settings = load_settings()
 
     async def work() -> str:

@@ -42,6 +42,22 @@ def test_an_empty_variable_counts_as_absent() -> None:
     assert Settings.from_env({variable.variable: " " for variable in table().values()}) == Settings()
 
 
+def test_every_value_can_be_said_in_text() -> None:
+    chosen = Settings(
+        redis_url="redis://cache:6379/0",
+        admin_key="a-key-that-somebody-chose",
+        tick_rate=2.5,
+        quota_free=None,
+        quota_pro=0,
+        connections_per_address=7,
+        trusted_proxies=("10.0.0.0/8", "127.0.0.1/32"),
+        origins=("https://one.example", "http://two.example:8080"),
+    )
+    for settings in (chosen, Settings()):
+        told = {row.variable: row.kind.text(getattr(settings, field)) for field, row in table().items()}
+        assert Settings.from_env(told) == settings
+
+
 def test_a_flag_goes_before_the_environment() -> None:
     environ = {"PLAUDIT_PORT": "9000", "PLAUDIT_HOST": "::1"}
     settings = Settings.from_env(environ, port="9001", host=None)
