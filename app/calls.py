@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from app.answers import HttpReply
 from app.shapes.common import MAX_BATCH
+from channels.codec import MALFORMED
 from channels.errors import ErrorCode, PlauditError
 from channels.protocol import check_item_id
 from storage.calendar import milliseconds
@@ -33,9 +34,6 @@ SLASH: Final = "\x01"
 """Stands for a slash inside a part of a path: a control character, which no id has."""
 
 encode = msgspec.json.Encoder().encode
-
-# ValidationError is a DecodeError; bad UTF-8 and deep nesting come out of msgspec as what Python calls them.
-MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Answer(Struct, frozen=True):

@@ -17,7 +17,8 @@ from typing import Any, Final
 import structlog
 
 from app.registry import Registry
-from app.voting import Voting
+from app.standings import check_window
+from app.voting import DONE, Voting
 from app.websocket import Websocket
 from channels import frames
 from channels.codec import Codec, Invalid, NotProtocol
@@ -40,15 +41,9 @@ from channels.ranking import score_of
 from channels.room import Subscription
 from channels.session import Expelled, Session, view_of
 from storage.errors import StorageError
-from storage.types import Agent, AroundView, Board, ItemsView, Outcome, Query, Status, Tenant, ViewSpec
+from storage.types import Agent, AroundView, Board, ItemsView, Outcome, Query, Tenant, ViewSpec
 
 HELLO_WITHIN: Final = 10.0
-_WORDS: Final = {
-    Status.APPLIED: "applied",
-    Status.CHANGED: "changed",
-    Status.UNCHANGED: "unchanged",
-    Status.RETRACTED: "retracted",
-}
 
 log = structlog.get_logger(__name__)
 
@@ -299,14 +294,14 @@ class Connection(Websocket):
         if not self._out:
             # Once a frame: what a vote costs must not be measured at a like cost.
             self._shared.on_ack(self._shared.clock() - since)
-        word = _WORDS.get(outcome.status)
+        word = DONE.get(outcome.status)
         if word is None:
             error = self._shared.voting.refusal(outcome)
             assert error is not None
             self._refuse(name, error)
         else:
             score = score_of(outcome.points)
-            self.send(Ack(name, word, outcome.seq, score, outcome.up, outcome.down, outcome.quota))  # type: ignore[arg-type]  # the words are those of the protocol
+            self.send(Ack(name, word, outcome.seq, score, outcome.up, outcome.down, outcome.quota))
 
     # Everything else
 
@@ -345,8 +340,7 @@ class Connection(Websocket):
     async def _subscribe(self, message: Subscribe) -> None:
         assert self.tenant is not None
         board = await self._shared.registry.board(self.tenant, message.board)
-        if message.window not in board.windows:
-            raise PlauditError("invalid", f"The board {board.slug!r} has no window {message.window!r}")
+        check_window(board, message.window)
         query = Query(board.number, message.window, view_of(message))
         number = self._session.next_number()
         subscription, first = await self._shared.hub.join(

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from channels.errors import PlauditError
 from channels.http import PlauditHTTP
-from channels.protocol import Window
+from storage.types import Window
 
 _INSTRUCTIONS: Final = """\
 Plaudit ranks songs, tools and contest entries by the votes of agents. Find an item's id with search_items or

@@ -49,8 +49,7 @@ class Standings:
         Raises PlauditError `overloaded` where the live store does not have the board, `invalid` for a window
         that the board does not keep.
         """
-        if window not in board.windows:
-            raise PlauditError("invalid", f"The board {board.slug!r} has no window {window!r}")
+        check_window(board, window)
         found = (await self.views(board.shard, [(board, Query(board.number, window, spec))]))[0]
         if found is None:
             raise PlauditError("overloaded", "The board can't be read now", 1000)
@@ -89,6 +88,12 @@ class Standings:
                 if title is not None:
                     self._labels[fields[item]] = Label(*title)
         return {item: self._labels[field] for item, field in fields.items() if field in self._labels}
+
+
+def check_window(board: Board, window: Window) -> None:
+    """Raises PlauditError `invalid` for a window that the board does not keep."""
+    if window not in board.windows:
+        raise PlauditError("invalid", f"The board {board.slug!r} has no window {window!r}")
 
 
 def _sample(query: Query, ranking: Ranking) -> Sample:

@@ -7,11 +7,20 @@ from typing import Any, Final
 
 from channels.errors import ErrorCode, PlauditError
 from channels.protocol import Choice
+from channels.protocol import Status as StatusName
 from storage.batcher import Batcher
 from storage.batches import Reply
 from storage.calendar import periods_at, until_tomorrow
 from storage.live import LiveStore
 from storage.types import Agent, Board, Outcome, Status, Tenant, Tier, Vote
+
+DONE: Final[dict[Status, StatusName]] = {
+    Status.APPLIED: "applied",
+    Status.CHANGED: "changed",
+    Status.UNCHANGED: "unchanged",
+    Status.RETRACTED: "retracted",
+}
+"""What answers call that which a vote did; a vote that became of something else was refused."""
 
 _CHOICES: Final[dict[Choice, int]] = {"up": 1, "down": -1}
 _RETRY_OVERLOADED_MS: Final = 1000

@@ -36,9 +36,9 @@ from channels.protocol import (
     ServerMessage,
     Snapshot,
     Welcome,
-    Window,
 )
 from channels.watching import BoardView, Watched
+from storage.types import Window
 
 __all__ = ["LOST", "Ack", "BoardView", "Entry", "PlauditClient", "PlauditError", "Vote", "Welcome"]
 

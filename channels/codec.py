@@ -20,6 +20,9 @@ BINARY: Final = 0x2
 MAX_MESSAGES: Final = 1000
 """Messages in one frame at most."""
 
+# ValidationError is a DecodeError; bad UTF-8 and deep nesting come out of msgspec as what Python calls them.
+MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _TYPES = frozenset(str(cls.__struct_config__.tag) for cls in CLIENT_MESSAGES)
 
 
@@ -87,7 +90,7 @@ class Codec:
             messages = self._client(payload)
         except msgspec.ValidationError:
             return self._decode_each(payload)
-        except _MALFORMED as error:
+        except MALFORMED as error:
             raise NotProtocol(str(error)) from error
         if not isinstance(messages, list):
             return (messages,)
@@ -101,7 +104,7 @@ class Codec:
         """What a client reads: the messages of one frame from the server. Raises NotProtocol."""
         try:
             messages = self._server(payload)
-        except _MALFORMED as error:
+        except MALFORMED as error:
             raise NotProtocol(str(error)) from error
         return messages if isinstance(messages, list) else [messages]
 
@@ -110,7 +113,7 @@ class Codec:
             # The first error ended the fast path: whether the rest is well formed is not known yet.
             self._raw(payload)
             self._check_text(payload)
-        except _MALFORMED as error:
+        except MALFORMED as error:
             raise NotProtocol(str(error)) from error
         try:
             raws = self._raws(payload)
@@ -122,7 +125,7 @@ class Codec:
     def _decode_one(self, raw: Raw) -> ClientMessage | Invalid:
         try:
             envelope = self._envelope(raw)
-        except _MALFORMED as error:
+        except MALFORMED as error:
             raise NotProtocol(str(error)) from error
         if envelope.type not in _TYPES:
             raise NotProtocol(f"unknown type {envelope.type!r:.60}")
@@ -130,23 +133,19 @@ class Codec:
             return self._one(raw)
         except msgspec.ValidationError as error:
             return Invalid(self._usable_id(envelope.id), str(error).replace("`$.", "`"), envelope.type)
-        except _MALFORMED as error:
+        except MALFORMED as error:
             raise NotProtocol(str(error)) from error
 
     def _usable_id(self, raw: Raw) -> str | int | None:
         try:
             return self._id(raw)
-        except _MALFORMED:
+        except MALFORMED:
             return None
 
 
 def _one_too_many(message: ClientMessage | Invalid) -> Invalid:
     kind = message.type if isinstance(message, Invalid) else str(message.__struct_config__.tag)
     return Invalid(message.id, f"A frame holds at most {MAX_MESSAGES:,} messages", kind, "too_large")
-
-
-# ValidationError is a DecodeError; bad UTF-8 and deep nesting come out of msgspec as what Python calls them.
-_MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def _json_decoder(of: Any) -> Callable[[Any], Any]:

@@ -11,7 +11,8 @@ import httpx
 
 from channels.casting import Vote, as_invalid
 from channels.errors import ERRORS, PlauditError
-from channels.protocol import DEFAULT_SPAN, Choice, Window
+from channels.protocol import DEFAULT_SPAN, Choice
+from storage.types import Window
 
 
 class PlauditHTTP:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from channels.errors import ErrorCode
+from storage.types import Tier, Window
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -37,11 +38,8 @@ Comment = Annotated[
     str,
     Meta(max_length=2000, description="a comment; no NUL", extra_json_schema={"pattern": r"^[^\u0000]*$"}),
 ]
-Window = Literal["all", "day", "week", "month", "trending"]
-WINDOWS: tuple[Window, ...] = ("all", "day", "week", "month", "trending")
 Choice = Literal["up", "down"]
 Status = Literal["applied", "changed", "unchanged", "retracted"]
-Tier = Literal["free", "pro", "enterprise"]
 
 MAX_ITEMS = 100
 DEFAULT_TOP = 50

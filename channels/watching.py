@@ -6,9 +6,10 @@ from msgspec import Struct
 
 from channels.casting import as_invalid
 from channels.delta import apply
-from channels.protocol import DEFAULT_SPAN, Delta, Entry, Resumed, Snapshot, Subscribe, Window
+from channels.protocol import DEFAULT_SPAN, Delta, Entry, Resumed, Snapshot, Subscribe
 from channels.ranking import View
 from channels.wire import Label, change_of, entry_of, label_of, view_of
+from storage.types import Window
 
 
 class BoardView(Struct, frozen=True):

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from channels.codec import Codec
 from channels.delta import Change
 from channels.frames import frame
-from channels.protocol import Delta, Entry, Snapshot, Window
+from channels.protocol import Delta, Entry, Snapshot
 from channels.ranking import View, points_of, score_of
-from storage.types import Row
+from storage.types import Row, Window
 
 
 class Label(NamedTuple):

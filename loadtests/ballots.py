@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from channels.protocol import CastVote, Choice, Window
+from channels.protocol import CastVote, Choice
+from storage.types import Window
 
 
 class Ballot(NamedTuple):

@@ -18,11 +18,10 @@ from channels.protocol import (
     Retract,
     Snapshot,
     Subscribe,
-    Window,
 )
 from channels.ranking import View, order_key, rank_rows
 from channels.wire import change_of, view_of
-from storage.types import Row
+from storage.types import Row, Window
 
 PATIENCE: Final = 10.0
 """Seconds after which an answer, or an acknowledged vote on a screen, counts as missing."""

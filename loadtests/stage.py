@@ -14,11 +14,11 @@ from weakref import WeakSet
 import httpx
 
 from channels.codec import JSON, MSGPACK, Codec
-from channels.protocol import WINDOWS
 from loadtests.ballots import Board
 from loadtests.options import Options
 from loadtests.report import Beacon
 from loadtests.session import Session
+from storage.types import WINDOWS
 
 PLAYGROUND: Final = "load-playground"
 """The board on which ballots are taken back and attackers vote, so that counts on the others only rise."""

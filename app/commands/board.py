@@ -15,7 +15,8 @@ from rich.text import Text
 from app.commands.reaching import key_option, one_sentence, reach, tenant_option, url_option, viewer_option
 from app.terminal import entry_of, plain, ranking_table, score_text
 from channels.http import PlauditHTTP
-from channels.protocol import Choice, Window
+from channels.protocol import Choice
+from storage.types import Window
 
 F = TypeVar("F", bound=Callable[..., Any])
 

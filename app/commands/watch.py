@@ -17,7 +17,7 @@ from app.commands.common import run, until_stopped
 from app.commands.reaching import one_sentence, reach, tenant_option, url_option, viewer_option
 from app.screen import Screen
 from channels.client import BoardView, PlauditClient
-from channels.protocol import Window
+from storage.types import Window
 
 _PATIENCE = 10.0
 _FRAMES = 10  # a second

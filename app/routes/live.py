@@ -21,12 +21,13 @@ from app.shapes.live import (
     HistoryQuery,
     Line,
 )
+from app.standings import check_window
 from channels.errors import PlauditError
 from channels.ranking import score_of
 from storage import history
 from storage.calendar import moment
 from storage.comments import CommentMade
-from storage.types import Board, Query, TopView, Window
+from storage.types import Board, Query, TopView
 
 _SPAN_MS: Final = 3_600_000
 _SHARED: Final = {"cache-control": "max-age=15", "vary": "Authorization"}
@@ -70,7 +71,7 @@ async def read_history(request: Request) -> ASGIResponse:
     services, tenant = services_of(request), await tenant_of(request)
     query = read_query(request, HistoryQuery)
     board = await services.registry.board(tenant, path_part(request, "board"))
-    _check_window(board, query.window)
+    check_window(board, query.window)
     until = services.now() if query.until is None else time_given(query.until)
     since = until - _SPAN_MS if query.since is None else time_given(query.since)
     if since >= until:
@@ -162,7 +163,7 @@ async def read_events(request: Request) -> ASGIResponse:
     services, tenant = services_of(request), await tenant_of(request)
     query = read_query(request, EventsQuery)
     board = await services.registry.board(tenant, path_part(request, "board"))
-    _check_window(board, query.window)
+    check_window(board, query.window)
     epoch, version = _state(header(request, b"last-event-id"))
     wanted = Query(board.number, query.window, TopView(query.top))
     return await services.streams.open(board, wanted, epoch, version)
@@ -173,11 +174,6 @@ def _state(last_event_id: str | None) -> tuple[str | None, int | None]:
     epoch, _, version = (last_event_id or "").rpartition("-")
     known = epoch and version.isascii() and version.isdigit() and len(version) < 20
     return (epoch, int(version)) if known else (None, None)
-
-
-def _check_window(board: Board, window: Window) -> None:
-    if window not in board.windows:
-        raise PlauditError("invalid", f"The board {board.slug!r} has no window {window!r}")
 
 
 def _line(line: history.Line) -> Line:

@@ -15,7 +15,6 @@ from msgspec import UNSET, Raw
 
 from app.answers import HttpReply
 from app.calls import (
-    MALFORMED,
     NOT_STORED,
     Answer,
     Call,
@@ -34,8 +33,9 @@ from app.problems import as_plaudit_error, problem
 from app.security import Caller, agent_of
 from app.services import Services
 from app.shapes.votes import NewVote, NewVotes, RawVotes, VoteError, VoteQuery, VoteResult, VoteResults
+from app.voting import DONE
+from channels.codec import MALFORMED
 from channels.errors import ErrorCode, PlauditError
-from channels.protocol import Status as StatusName
 from channels.ranking import score_of
 from storage.batches import Reply
 from storage.calendar import until_tomorrow
@@ -43,13 +43,6 @@ from storage.errors import ArchiveUnavailable
 from storage.types import Agent, Board, Outcome, Status
 
 _DAY_SECONDS: Final = 86_400
-_NAMES: Final[dict[Status, StatusName]] = {
-    Status.APPLIED: "applied",
-    Status.CHANGED: "changed",
-    Status.UNCHANGED: "unchanged",
-    Status.RETRACTED: "retracted",
-}
-
 
 _decode_vote = msgspec.json.Decoder(NewVote).decode
 _decode_votes = msgspec.json.Decoder(RawVotes).decode
@@ -326,7 +319,7 @@ def _answered(services: Services, agent: Agent, board: Board, item_id: str, outc
 
 def _result(board: Board, item_id: str, outcome: Outcome) -> VoteResult:
     return VoteResult(
-        _NAMES[outcome.status],
+        DONE[outcome.status],
         board.slug,
         item_id,
         outcome.seq,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from app.shapes.common import Name
-from channels.protocol import Tier
+from storage.types import Tier
 
 
 class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.shapes.common import Limit, Name, PageQuery, Score, Timestamp, Title
-from channels.protocol import Slug, Tier, Window
-from storage.types import WINDOWS, BallotKind, BoardState, ItemType
+from channels.protocol import Slug
+from storage.types import WINDOWS, BallotKind, BoardState, ItemType, Tier, Window
 
 
 class Ballot(Struct):

@@ -8,7 +8,8 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.shapes.common import Limit, Name, Score, Timestamp
-from channels.protocol import DEFAULT_TOP, Choice, Window
+from channels.protocol import DEFAULT_TOP, Choice
+from storage.types import Window
 
 
 class HistoryQuery(Struct):

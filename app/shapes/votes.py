@@ -9,8 +9,8 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from app.shapes.common import Score
 from channels.errors import ErrorCode
-from channels.protocol import BoardName, Choice, Comment, Int64, ItemId, Status, Tier, check_ballot, check_item_id
-from storage.types import ItemType
+from channels.protocol import BoardName, Choice, Comment, Int64, ItemId, Status, check_ballot, check_item_id
+from storage.types import ItemType, Tier
 
 
 class NewVote(Struct, forbid_unknown_fields=True, gc=False):

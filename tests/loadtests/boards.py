@@ -1,10 +1,10 @@
 """Boards as a server would send them."""
 
 from channels.delta import diff
-from channels.protocol import Delta, Snapshot, Window
+from channels.protocol import Delta, Snapshot
 from channels.ranking import View, rank_rows
 from channels.wire import delta_of, snapshot_of
-from storage.types import Row
+from storage.types import Row, Window
 
 
 def view(version: int, epoch: str = "e1", **ups: int) -> View:
