@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from storage.errors import ArchiveUnavailable
+from storage.errors import StorageError
 from storage.types import Sample, Window
 
 ROWS: Final = 1_000_000
@@ -83,7 +83,7 @@ class Movement:
                 found = await self._samples.ranks(samples)
             for sample, ranks in zip(samples, found, strict=True):
                 self._keep(sample, ranks)
-        except (ArchiveUnavailable, TimeoutError):
+        except (StorageError, TimeoutError):
             self._pause()
         finally:
             for sample in samples:

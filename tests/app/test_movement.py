@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from app.movement import PAUSE, WITHIN, Movement
-from storage.errors import ArchiveUnavailable
+from storage.errors import ArchiveUnavailable, NotMigrated, StorageError
 from storage.types import Sample
 from tests.channels.virtual import run
 
@@ -14,14 +16,14 @@ class Archive:
 
     def __init__(self, takes: float = 0.01) -> None:
         self.takes = takes
-        self.away = False
+        self.failure: Exception | None = None
         self.asked: list[list[Sample]] = []
 
     async def ranks(self, wanted: Sequence[Sample]) -> list[dict[str, int]]:
         self.asked.append(list(wanted))
         await asyncio.sleep(self.takes)
-        if self.away:
-            raise ArchiveUnavailable("away")
+        if self.failure is not None:
+            raise self.failure
         return [{f"{sample.at}-{n}": n for n in range(1, 11)} for sample in wanted]
 
 
@@ -124,14 +126,15 @@ def test_an_answer_that_comes_late_is_remembered() -> None:
     run(main())
 
 
-def test_an_archive_that_is_away_is_not_asked_for_a_while() -> None:
+@pytest.mark.parametrize("failure", [ArchiveUnavailable("away"), NotMigrated("another schema")])
+def test_an_archive_that_can_not_tell_is_not_asked_for_a_while(failure: StorageError) -> None:
     async def main() -> None:
         archive = Archive()
-        archive.away = True
+        archive.failure = failure
         movement = Movement(archive)
         assert await movement.ranks(samples(1)) == {}
         assert await movement.ranks(samples(1)) == {}
-        archive.away = False
+        archive.failure = None
         await asyncio.sleep(PAUSE)
         assert len(await movement.ranks(samples(1))) == 1
         assert len(archive.asked) == 2
