@@ -1,1 +1,1 @@
-"""The application: composition, settings, routes, websocket endpoint, command line, first page."""
+"""The application: composition, settings, routes, websocket endpoint, command line, web pages."""

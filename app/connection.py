@@ -22,7 +22,7 @@ from app.voting import DONE, Voting
 from app.websocket import Websocket
 from channels import frames
 from channels.codec import Codec, Invalid, NotProtocol
-from channels.errors import BAD_TOKEN, NO_HELLO, NOT_PROTOCOL, PlauditError
+from channels.errors import BAD_TOKEN, NO_HELLO, NOT_PROTOCOL, RESTART, PlauditError
 from channels.hub import Hub
 from channels.protocol import (
     Ack,
@@ -148,7 +148,7 @@ class Connection(Websocket):
         for message in () if self._closing else self._inbox or ():
             if isinstance(message, CastVote | Retract):
                 self._refuse(message.id, PlauditError("overloaded", "The server restarts; send the vote again", 1000))
-        self.expel(1012, "the server restarts", retry_after_ms=1000)
+        self.expel(RESTART, "the server restarts", retry_after_ms=1000)
 
     # In
 

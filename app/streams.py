@@ -124,7 +124,7 @@ class Streams:
     async def open(self, board: Board, query: Query, epoch: str | None, version: int | None) -> EventStream:
         """A stream for the caller to send; with the epoch and the version that the reader holds it resumes.
 
-        Raises PlauditError `overloaded`.
+        Raises PlauditError `overloaded`, and StorageError where the board can't be read.
         """
         if self._closed or len(self._readers) >= self._limit:
             raise PlauditError("overloaded", "No further streams now", 5000)

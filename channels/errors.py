@@ -76,7 +76,6 @@ _CLOSE_ROWS = (
 ERRORS: Final[Mapping[str, ErrorKind]] = MappingProxyType({kind.code: kind for kind in _ERROR_ROWS})
 CLOSE_CODES: Final[Mapping[int, CloseKind]] = MappingProxyType({kind.code: kind for kind in _CLOSE_ROWS})
 
-GOING_AWAY: Final = 1001
 FRAME_TOO_LARGE: Final = 1009
 RESTART: Final = 1012
 OVERLOADED: Final = 1013

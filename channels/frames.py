@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from channels.errors import FLOODING
+from channels.errors import FLOODING, FRAME_TOO_LARGE
 
 try:
     from websockets.speedups import apply_mask
@@ -31,7 +31,7 @@ NO_STATUS: Final = 1005
 
 _FIN = 0x80
 _MASKED = 0x80
-_PROTOCOL_ERROR, _BAD_DATA, _TOO_LARGE = 1002, 1007, 1009
+_PROTOCOL_ERROR, _BAD_DATA = 1002, 1007
 _DATA_FRAMES = (_FIN | TEXT, _FIN | BINARY)
 
 
@@ -153,7 +153,7 @@ class FrameParser:
             start += width
         held = len(self._fragments) if self._fragments is not None and opcode == CONTINUATION else 0
         if held + size > self._max_size and opcode < CLOSE:
-            return FrameError(_TOO_LARGE, f"a message over {self._max_size} bytes")
+            return FrameError(FRAME_TOO_LARGE, f"a message over {self._max_size} bytes")
         return start, start + size
 
     def _refuse(self, first: int, second: int) -> FrameError | None:

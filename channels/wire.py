@@ -136,12 +136,8 @@ class SnapshotFrames:
 
     def frame(self, codec: Codec, client_id: str | int | None, sub: int) -> bytes:
         """The websocket frame that answers this `subscribe`."""
-        return frame(codec.opcode, self.payload(codec, client_id, sub))
-
-    def payload(self, codec: Codec, client_id: str | int | None, sub: int) -> bytes:
-        """The encoded message that answers this `subscribe`."""
         head, middle, tail = self._split(codec)
-        return b"".join((head, codec.encode(client_id), middle, codec.encode(sub), tail))
+        return frame(codec.opcode, b"".join((head, codec.encode(client_id), middle, codec.encode(sub), tail)))
 
     def _split(self, codec: Codec) -> tuple[bytes, bytes, bytes]:
         if codec not in self._parts:

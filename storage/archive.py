@@ -1,7 +1,7 @@
 """The archive: PostgreSQL, through asyncpg. The only module that knows the driver.
 
-What is asked of it stands in `sql/queries/`; who asks what, in `directory`, `catalogue`, `boards` and
-`ledger`. Times out instead of waiting for ever, and makes of the driver's exceptions the package's own.
+What is asked of it stands in `sql/queries/`. Times out instead of waiting for ever, and makes of the driver's
+exceptions the package's own.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from importlib.resources import as_file, files
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self
 
 import aiosql
 import asyncpg
-import msgspec
 
 from storage.errors import ArchiveUnavailable, Exists, NotMigrated, StorageError, closed_transport, hides_cancellation
 from storage.tasks import end
@@ -37,8 +36,6 @@ LULL: Final = 2.0
 
 CHANNEL: Final = "plaudit"
 LOCK_SPACE: Final = 0x506C61  # "Pla": keeps our advisory locks apart from other programs'
-
-_T = TypeVar("_T")
 
 # The threshold is what a search forgives: with it two letters changed places in a word of five still match.
 _SESSION_SETTINGS: Final = {
@@ -306,8 +303,3 @@ async def copy_rows(connection: Connection, table: str, rows: Iterable[bytes]) -
 # https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format": signature, flags, length of extension.
 _COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _COPY_TAIL: Final = b"\xff\xff"
-
-
-def as_struct(kind: type[_T], record: Record) -> _T:
-    """A record as a plain struct with the same field names."""
-    return msgspec.convert(dict(record), kind)

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from storage.archive import Archive, Connection, Record
+from storage.archive import CHANNEL, Archive, Connection, Record
 from storage.boards import STANDING_BOARDS, Boards, NewBoard
 from storage.errors import Exists, NotFound
 from storage.types import Agent, Board, Tenant, Tier
@@ -202,7 +202,7 @@ class Directory:
             await self._notify(connection, notice)
 
     async def _notify(self, connection: Connection, notice: Notice) -> None:
-        await self._queries.notify(connection, message=encode_notice(notice).decode())
+        await self._queries.notify(connection, channel=CHANNEL, message=encode_notice(notice).decode())
 
 
 def _agent(row: Record) -> Agent:

@@ -18,7 +18,6 @@ Window = Literal["all", "day", "week", "month", "trending"]
 BoardState = Literal["scheduled", "open", "closed"]
 
 WINDOWS: Final[tuple[Window, ...]] = ("all", "day", "week", "month", "trending")
-TIERS: Final[tuple[Tier, ...]] = ("free", "pro", "enterprise")
 
 FULL_WEIGHT: Final = 100
 """Hundredths of a vote that an unweighted ballot of value 1 moves a score by."""

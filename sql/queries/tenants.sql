@@ -68,6 +68,6 @@ returning id, agent_id;
 -- One agent of a tenant.
 select id, agent_id, tier, reputation_score from agents where tenant_id = :tenant and agent_id = :agent_id;
 
--- name: notify(message)!
+-- name: notify(channel, message)!
 -- Tells every server that something they may have cached has changed.
-select pg_notify('plaudit', :message);
+select pg_notify(:channel, :message);
