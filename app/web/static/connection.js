@@ -3,14 +3,18 @@
 import { Feed } from "./feed.js";
 import { Link } from "./link.js";
 
-/** Why a vote had no effect. */
+/** Why a vote had no effect, as far as is known: where it is `unsure` it may have had one all the same. */
 export class Refused extends Error {
-  constructor({ code, message, temporary }) {
+  constructor({ code, message, temporary }, unsure = false) {
     super(message);
     this.code = code;
     this.temporary = temporary;
+    this.unsure = unsure;
   }
 }
+
+/** What the server tells of a vote only where an earlier sending of the same one was not counted either. */
+const SURE = new Set(["already_voted", "invalid", "unknown_board", "unknown_item"]);
 
 /** `onAgent(welcome)` says who the page speaks for, null for nobody; `onKeyRefused()` that a key was not taken. */
 export class Connection {
@@ -71,10 +75,16 @@ export class Connection {
   /** Casts or retracts a ballot; gives the server's ack. Throws Refused. A lost connection is waited for. */
   cast(type, fields) {
     return new Promise((resolve, reject) => {
-      const vote = { type, fields, resolve, reject };
-      // Sent again with a new connection: the contract counts a repeated vote once.
-      this.#waiting.set((this.#greeted && this.#link.send(type, fields)) || Symbol(type), vote);
+      const vote = { type, fields, resolve, reject, sent: 0 };
+      if (this.#greeted) this.#send(vote);
+      else this.#waiting.set(Symbol(type), vote);
     });
+  }
+
+  #send(vote) {
+    const id = this.#link.send(vote.type, vote.fields);
+    if (id) vote.sent += 1;
+    this.#waiting.set(id || Symbol(vote.type), vote);
   }
 
   #opened(welcome) {
@@ -83,7 +93,8 @@ export class Connection {
     for (const feed of this.#feeds) feed.opened();
     const votes = [...this.#waiting.values()];
     this.#waiting.clear();
-    for (const vote of votes) this.#waiting.set(this.#link.send(vote.type, vote.fields) || Symbol(vote.type), vote);
+    // Sent again: the contract counts a repeated vote once.
+    for (const vote of votes) this.#send(vote);
   }
 
   #take(message) {
@@ -98,7 +109,7 @@ export class Connection {
     if (!vote || (message.type !== "ack" && message.type !== "error")) return false;
     this.#waiting.delete(message.id);
     if (message.type === "ack") vote.resolve(message);
-    else vote.reject(new Refused(message));
+    else vote.reject(new Refused(message, message.code === "internal" || (vote.sent > 1 && !SURE.has(message.code))));
     return true;
   }
 
@@ -109,8 +120,8 @@ export class Connection {
   }
 
   #abandon(message) {
-    for (const { reject } of this.#waiting.values())
-      reject(new Refused({ code: "overloaded", message, temporary: true }));
+    for (const { reject, sent } of this.#waiting.values())
+      reject(new Refused({ code: "abandoned", message, temporary: true }, sent > 0));
     this.#waiting.clear();
   }
 }

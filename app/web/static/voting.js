@@ -20,7 +20,8 @@ export class Voting {
   #tables;
   #page;
   #agent = null;
-  #held = new Map(); // item -> value of the ballot
+  #held = new Map(); // item -> value of the ballot, null where it is known that there is none
+  #casting = new Map(); // the same of votes that are not answered yet
   #timer = 0;
 
   /** `page` has the elements: sign and cancel (buttons), dialog, form, key (input), agent, notice. */
@@ -52,7 +53,7 @@ export class Voting {
   /** Notes for whom the page speaks. */
   async speaksFor(welcome) {
     this.#agent = welcome;
-    this.#held.clear();
+    this.#held = new Map(this.#casting);
     this.#page.sign.textContent = welcome ? "Stop voting" : "Vote";
     this.#page.agent.textContent = welcome ? `${welcome.agent_id}${left(welcome.quota_remaining)}` : "";
     this.#furnish();
@@ -105,15 +106,16 @@ export class Voting {
     this.#connection.use(key);
   }
 
-  /** Which ballots the agent holds, as far as the newest thousand tell. */
+  /** Asks for the agent's newest thousand ballots, for what is not known of them; gives whether there are no others. */
   async #recall() {
     try {
-      const { votes } = await this.#api.get("api/v1/me/votes", { limit: 1000 });
+      const { votes, total } = await this.#api.get("api/v1/me/votes", { limit: 1000 });
       for (const { board, item_id: item, value } of votes) {
         if (board === this.#rules?.slug && !this.#held.has(item)) this.#hold(item, value);
       }
+      return total <= votes.length;
     } catch {
-      // The buttons then show no ballot as held; the server still knows, and says so.
+      return false; // the buttons then show no ballot as held; the server still knows, and says so
     }
   }
 
@@ -124,6 +126,7 @@ export class Voting {
     const guess = supposed(row.entry, held, taken, this.#rules.weights?.[this.#agent.tier] ?? 1);
     row.suppose(guess, true);
     this.#hold(item, taken);
+    this.#casting.set(item, taken);
     const board = this.#rules.slug;
     try {
       const fields = taken === null ? { board, item } : { board, item, value: taken };
@@ -131,9 +134,24 @@ export class Voting {
       this.#confirm(row, guess, ack);
     } catch (refused) {
       if (row.guess === guess) row.suppose(null);
-      this.#hold(item, held);
-      this.#tell(`${name(row.entry)}: ${refused.message}. Your vote was not counted.`);
+      // No ballot to take back: it was before, by what was sent before the connection was lost or from elsewhere.
+      if (taken === null && refused.code === "no_ballot") this.#hold(item, null);
+      else this.#undo(row, held, taken === null ? "taken back" : "counted", refused);
+    } finally {
+      if (this.#casting.get(item) === taken) this.#casting.delete(item);
     }
+  }
+
+  async #undo({ entry }, held, done, { message, unsure, code }) {
+    const { item } = entry;
+    this.#hold(item, held);
+    const fate = unsure ? `It is not known whether your vote was ${done}` : `Your vote was not ${done}`;
+    this.#tell(`${name(entry)}: ${message}. ${fate}.`);
+    // With another key everything is asked anyway.
+    if (!unsure || code === "abandoned") return;
+    this.#held.delete(item);
+    const all = await this.#recall();
+    if (!this.#held.has(item)) this.#hold(item, all ? null : held);
   }
 
   #confirm(row, guess, { score, up_votes, down_votes, quota_remaining: quota, status }) {
@@ -145,8 +163,7 @@ export class Voting {
   }
 
   #hold(item, value) {
-    if (value === null) this.#held.delete(item);
-    else this.#held.set(item, value);
+    this.#held.set(item, value);
     for (const table of this.#tables) table.row(item)?.buttons?.hold(value);
   }
 
