@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections import Counter
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -17,9 +16,8 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.answers import HEADERS_OF_ALL, as_bytes
 from app.express import Express
+from app.house import House
 from app.problems import MEDIA_TYPE, problem_body
-from app.proxies import Proxies, place_of
-from app.settings import Settings
 from app.shortcut import Shortcut
 from channels.errors import ErrorCode, PlauditError
 
@@ -35,9 +33,6 @@ HEAD_WITHIN: Final = 10.0
 BODY_WITHIN: Final = 60.0
 """Seconds for a body."""
 
-MIN_PER_ADDRESS: Final = 32
-"""Connections that one address may have however few websockets it may: browsers open several."""
-
 READ_WITHIN: Final = 30.0
 """Seconds in which a client has to take something of what waits for it."""
 
@@ -49,41 +44,6 @@ _IDLE, _HEAD, _BODY, _GONE = range(4)
 # What uvicorn warns of is the client's doing: a line each would let anyone fill the log.
 _LOGGER: Final = logging.getLogger("uvicorn.error.front")
 _LOGGER.setLevel(logging.ERROR)
-
-
-class House:
-    """How many connections of HTTP one server process has. Those that became websockets are counted elsewhere."""
-
-    @classmethod
-    def of(cls, settings: Settings) -> House:
-        """Twice as many as websockets: for as many streams of events, and as many that come and go."""
-        each = settings.connections_per_address
-        limit = None if each is None else max(each, MIN_PER_ADDRESS)
-        return cls(2 * settings.connections, limit, Proxies(settings.trusted_proxies))
-
-    def __init__(self, limit: int, limit_per_address: int | None, proxies: Proxies) -> None:
-        self.limit = limit
-        self._proxies = proxies
-        self.limit_per_address = limit_per_address
-        self.connections = 0
-        self.by_address: Counter[str] = Counter()
-
-    def enter(self, address: str) -> bool:
-        """Counts a connection; answers whether there is room for it."""
-        place = place_of(address)
-        self.connections += 1
-        self.by_address[place] += 1
-        crowded = self.limit_per_address is not None and self.by_address[place] > self.limit_per_address
-        # A proxy's connections are nobody's: each of them carries the requests of many.
-        return self.connections <= self.limit and (not crowded or self._proxies.trusts(address))
-
-    def leave(self, address: str) -> None:
-        """Counts it no more."""
-        place = place_of(address)
-        self.connections -= 1
-        self.by_address[place] -= 1
-        if not self.by_address[place]:
-            del self.by_address[place]
 
 
 def front_class(house: House, express: Express) -> type[asyncio.Protocol]:

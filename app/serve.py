@@ -18,8 +18,9 @@ import uvicorn
 from app import demo
 from app.address import http_url, kept_address, local_url
 from app.express import Express
-from app.front import House, front_class
+from app.front import front_class
 from app.handshake import protocol_class
+from app.house import House
 from app.http import create_app
 from app.services import Services
 from app.settings import Settings

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 import pytest
 
 from app import front, serve
+from app.house import House
 from app.proxies import Proxies
 from tests.app.sockets import WITHIN, OpenStage, Stage
 
@@ -310,7 +311,7 @@ async def test_connections_are_counted_and_limited(open_stage: OpenStage) -> Non
 
 
 def test_an_address_has_a_share() -> None:
-    house = front.House(10, 2, Proxies())
+    house = House(10, 2, Proxies())
     addresses = "192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8::3"
     assert [house.enter(address) for address in addresses] == [True, True, False, True, True, True, False]
     for address in addresses:

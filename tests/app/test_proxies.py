@@ -10,8 +10,8 @@ import httpx
 import pytest
 import segno
 
-from app.front import House as FrontHouse
 from app.guard import PER_MINUTE
+from app.house import House as FrontHouse
 from app.proxies import Proxies
 from app.settings import Settings, SettingsError
 from tests.app.sockets import OpenStage, Stage
