@@ -52,6 +52,8 @@ async def test_what_the_server_refuses_is_raised(reached: tuple[Running, str]) -
                 plaudit.vote("songs", "nope", "up")
             with pytest.raises(PlauditError, match="unknown_board"):
                 plaudit.ranking("no/such?board")
+            with pytest.raises(PlauditError, match="unknown_item"):
+                plaudit.standing("songs", "..")
             with pytest.raises(PlauditError, match="invalid"):
                 plaudit.ranking("songs", limit=0)
             with pytest.raises(PlauditError) as caught:
