@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from storage.errors import closed_transport
+
 
 async def run(
     command: list[str], *, text: str = "", environ: Mapping[str, str] | None = None, folder: Path | None = None
@@ -18,18 +20,35 @@ async def run(
     """
     process = await asyncio.create_subprocess_exec(
         *command,
-        stdin=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.PIPE if text else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env=os.environ | (environ or {}),
         cwd=folder,
         start_new_session=True,  # and with it a process group to kill
     )
+    assert process.stdout is not None
     try:
-        output, _ = await process.communicate(text.encode())
+        # Not `communicate`, which fails on uvloop where a program has ended before it is given anything.
+        output, _ = await asyncio.gather(process.stdout.read(), _feed(process.stdin, text.encode()))
     except BaseException:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
         raise
     return await process.wait(), output.decode(errors="replace")
+
+
+async def _feed(stdin: asyncio.StreamWriter | None, data: bytes) -> None:
+    """Gives a program its input, of which it need not take anything."""
+    if stdin is None:
+        return
+    try:
+        stdin.write(data)
+        await stdin.drain()
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    except RuntimeError as error:
+        if not closed_transport(error):
+            raise
+    stdin.close()
