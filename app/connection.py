@@ -1,7 +1,7 @@
 """One agent or viewer on a websocket: what it says, and what it is answered.
 
 Messages are dealt with in order; one that has to wait for a store holds back those behind it, and stops the
-reading.
+reading. So does a client that does not read its answers: what it asked for is not even put together until it does.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class Connection(Websocket):
     __slots__ = (
         "_brought",
         "_inbox",
+        "_reader",
         "_session",
         "_shared",
         "_subscriptions",
@@ -102,6 +103,7 @@ class Connection(Websocket):
         self._subscriptions: dict[int, Subscription] | None = None
         self._inbox: deque[ClientMessage | Invalid] | None = None
         self._work: asyncio.Task[None] | None = None
+        self._reader: asyncio.Event | None = None  # while what is in the inbox waits for the client to read
         self._timer = self._loop.call_later(HELLO_WITHIN, self.expel, NO_HELLO, "no hello in time")
 
     @property
@@ -124,10 +126,14 @@ class Connection(Websocket):
                 break
             subscription.catch_up()
         self._shared.hub.unblocked()
+        if self._reader is not None:
+            self._reader.set()
 
     def left(self) -> None:
         """What is in the inbox is not answered any more."""
         self._inbox = None
+        if self._reader is not None:
+            self._reader.set()
 
     def gone(self) -> None:
         """Forgets everything about the client; votes on their way go on."""
@@ -139,9 +145,12 @@ class Connection(Websocket):
         self._shared.removed(self)
 
     def quiesce(self) -> asyncio.Task[None] | None:
-        """Reads nothing more; what was read is still answered. Answers the work that is under way."""
+        """Reads nothing more; what was read is still answered. Answers the work that is under way.
+
+        Work that waits for the client to read is none: nobody knows whether it ever will.
+        """
         self.hush()
-        return self._work
+        return self._work if self._reader is None else None
 
     def shutdown(self) -> None:
         """Called by uvicorn when the server stops."""
@@ -200,6 +209,9 @@ class Connection(Websocket):
         await self._guarded(work, message)
         self._session.held(self._shared.clock() - since)
         while self._inbox and not self._closing:
+            if self.blocked:
+                await self._until_freed()
+                continue
             # What it said before we stopped reading is a sign of life too.
             self.heard = True
             message = self._inbox.popleft()
@@ -210,6 +222,14 @@ class Connection(Websocket):
                 self._session.held(self._shared.clock() - since)
         self._work = self._inbox = None
         self.proceed()
+
+    async def _until_freed(self) -> None:
+        """Waits until the client reads again, or is sent away: a small message may ask for a large answer."""
+        self._reader = asyncio.Event()
+        try:
+            await self._reader.wait()
+        finally:
+            self._reader = None
 
     async def _guarded(self, work: Coroutine[Any, Any, None], message: ClientMessage | Invalid) -> None:
         """Answers whatever goes wrong with a message."""

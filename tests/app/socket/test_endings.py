@@ -146,14 +146,20 @@ async def test_a_client_that_answers_no_ping_is_dropped(open_stage: OpenStage) -
         assert (await alive.ask("ping"))["type"] == "pong"
 
 
-async def stop_reading(stage: Stage, deaf: Deaf) -> Connection:
-    """Sends so much that calls for an answer, and reads none, that the server holds it for blocked."""
+def connection_of(stage: Stage, deaf: Deaf) -> Connection:
+    """The server's end of a connection, over a buffer of the system's that is soon full."""
     (connection,) = [
         found
         for found in stage.services.gateway._connections
         if found.transport.get_extra_info("peername")[1] == deaf.port
     ]
     connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    return connection
+
+
+async def stop_reading(stage: Stage, deaf: Deaf) -> Connection:
+    """Sends so much that calls for an answer, and reads none, that the server holds it for blocked."""
+    connection = connection_of(stage, deaf)
     deaf.send([{"type": "ping", "id": n} for n in range(1000)])
     await stage.until(lambda: connection.blocked)
     return connection
@@ -262,3 +268,47 @@ async def test_nothing_is_written_to_a_client_that_has_said_its_last(
         await agent.vote("s2")
         assert (await viewer.next())["type"] == "delta"
         assert len(recorded.written) == 1
+
+
+def ask_for_much(deaf: Deaf) -> list[Message]:
+    """Sends small messages that ask for much, all at once; answers them."""
+    asked: list[Message] = []
+    for sub in range(1, 201):
+        asked.append({"type": "subscribe", "id": 2 * sub, "board": "songs"})
+        asked.append({"type": "unsubscribe", "id": 2 * sub + 1, "sub": sub})
+    deaf.send([{"type": "hello", "id": 1}, *asked])
+    return asked
+
+
+async def test_what_is_asked_for_waits_until_the_client_reads(
+    open_stage: OpenStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket_module, "HIGH_WATER", 8192)
+    async with open_stage() as stage, Deaf.connect(stage) as deaf:
+        connection = connection_of(stage, deaf)
+        asked = ask_for_much(deaf)
+        await stage.until(lambda: connection.blocked)
+        assert (await stage.ranking())["entries"]  # the loop has gone round, and more was not written
+        assert connection.transport.get_write_buffer_size() < 2 * 8192
+        answers = [await deaf.next() for _ in range(1 + len(asked))]
+        assert [answer["id"] for answer in answers] == [1, *(message["id"] for message in asked)]
+        assert {answer["type"] for answer in answers} == {"welcome", "snapshot", "ack"}
+        deaf.send({"type": "ping", "id": "last"})
+        assert (await deaf.next())["id"] == "last"
+
+
+async def test_what_waits_for_a_reader_holds_up_no_ending(
+    open_stage: OpenStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket_module, "HIGH_WATER", 8192)
+    monkeypatch.setattr(gateway_module, "_QUIET_WITHIN", 3600.0)
+    async with open_stage() as stage, Deaf.connect(stage) as deaf, Deaf.connect(stage) as other:
+        first, second = connection_of(stage, deaf), connection_of(stage, other)
+        for client in (deaf, other):
+            ask_for_much(client)
+        await stage.until(lambda: first._reader is not None and second._reader is not None)
+        first.expel(4409, "no reader")
+        await stage.until(lambda: first._work is None)
+        assert (await deaf.next_of("bye"))["code"] == 4409
+        stage.stop.set()
+        assert (await other.next_of("bye"))["code"] == 1012
