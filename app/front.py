@@ -66,6 +66,7 @@ class _Front(Shortcut):
         self._left_over = 0  # bytes that the client had not taken when it was last looked
         self._impatience: asyncio.TimerHandle | None = None
         self._counted = False
+        self._answered: RequestResponseCycle | None = None  # what is under way, or was last; `cycle` is the newest
 
     # What the transport tells
 
@@ -81,6 +82,7 @@ class _Front(Shortcut):
     def connection_lost(self, exc: Exception | None) -> None:
         """Counts it no more."""
         self._leave()
+        self._give_up()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -192,9 +194,12 @@ class _Front(Shortcut):
         return self.client[0] if self.client else ""
 
     def _is_answering(self) -> bool:
-        """Whether an answer is under way, or another request waits for its own."""
-        cycle: RequestResponseCycle | None = self.cycle
-        return bool(self.pipeline) or (cycle is not None and not cycle.response_complete)
+        """Whether an answer is under way; only then may other requests wait for theirs."""
+        return self._answered is not None and not self._answered.response_complete
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _is_head_too_large(self) -> bool:
         # The piece in which it began may hold other requests too: only a sum tells.
@@ -215,8 +220,7 @@ class _Front(Shortcut):
 
     def _send_away(self, status: int, code: ErrorCode, detail: str) -> None:
         """Answers, where no other answer is on its way, and closes."""
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is None or cycle.response_complete or not cycle.response_started:
+        if self._answered is None or self._answered.response_complete or not self._answered.response_started:
             self.transport.write(_response(status, PlauditError(code, detail)))
         self._linger()
 
@@ -224,17 +228,20 @@ class _Front(Shortcut):
         """Says nothing more and reads nothing more, but throws away what comes: a reset would take the answer along."""
         self._stage = _GONE
         self._stop_timer()
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            # Whoever works on the request finds its client gone.
-            cycle.disconnected = True
-            cycle.message_event.set()
-        self.pipeline.clear()
+        self._give_up()
         if not self.transport.is_closing():
             if self.transport.can_write_eof():
                 self.transport.write_eof()
             self.flow.resume_reading()
             self._timer = self.loop.call_later(LINGER, self.transport.abort)
+
+    def _give_up(self) -> None:
+        """Whoever works on a request finds its client gone; those that wait are not begun."""
+        self.pipeline.clear()
+        cycle = self._answered
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def _see_out(self) -> None:
         # A transport that closes sends what it holds first, however long nobody reads it.

@@ -50,6 +50,11 @@ class Wire:
         async with asyncio.timeout(WITHIN):
             return await self._reader.read(1) == b""
 
+    async def rest(self) -> bytes:
+        """What comes until the server closes."""
+        async with asyncio.timeout(WITHIN):
+            return await self._reader.read()
+
 
 @asynccontextmanager
 async def wire(stage: Stage) -> AsyncIterator[Wire]:
@@ -123,6 +128,31 @@ async def test_a_request_may_come_in_pieces_and_several_in_one(stage: Stage) -> 
         client.send((GET + b"\r\n") * 3000)
         for _ in range(3000):
             assert (await client.answer())[0] == 200
+
+
+EVENTS = b"GET /api/v1/boards/songs/events HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("behind", [b"", GET + b"\r\n"], ids=["alone", "with another behind"])
+async def test_a_stream_ends_with_its_connection(open_stage: OpenStage, behind: bytes) -> None:
+    # With another request behind it nothing is read: that the client left shows when it is written to.
+    async with open_stage(heartbeat=0.05) as stage:
+        async with wire(stage) as client:
+            client.send(EVENTS + behind)
+            assert (await client.answer())[0] == 200
+            assert len(stage.services.streams) == 1
+        await stage.until(lambda: len(stage.services.streams) == 0)
+
+
+@pytest.mark.parametrize("behind", [b"nonsense\r\n\r\n"])
+async def test_no_refusal_breaks_into_an_answer(stage: Stage, caplog: pytest.LogCaptureFixture, behind: bytes) -> None:
+    async with wire(stage) as client:
+        client.send(EVENTS)
+        assert (await client.answer())[0] == 200
+        client.send(GET + b"\r\n" + behind)
+        assert b"HTTP/1.1" not in await client.rest()
+        await stage.until(lambda: len(stage.services.streams) == 0)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("size", [70_000, 2_000_000])
