@@ -27,6 +27,9 @@ MAX_HEAD: Final = 64 * 1024
 MAX_IGNORED: Final = 64 * 1024
 """Bytes of a body that may come after the request was answered, before the connection is closed."""
 
+MAX_WAITING: Final = 16
+"""Requests that may wait for the answer to an earlier one of their connection."""
+
 HEAD_WITHIN: Final = 10.0
 """Seconds from a connection's start, or a further request's first byte, to the end of the request's head."""
 
@@ -49,6 +52,10 @@ _LOGGER.setLevel(logging.ERROR)
 def front_class(house: House, express: Express) -> type[asyncio.Protocol]:
     """The class that uvicorn makes of every connection."""
     return type("Front", (_Front,), {"house": house, "express": express})
+
+
+class _GoneError(Exception):
+    """Tells the parser that the rest of a piece is worth nothing."""
 
 
 class _Front(Shortcut):
@@ -132,6 +139,8 @@ class _Front(Shortcut):
     # What the parser tells
 
     def on_message_begin(self) -> None:
+        if self._stage == _GONE:
+            raise _GoneError
         self._stage = _HEAD
         self._first = self._piece
         self._read = 0
@@ -141,6 +150,9 @@ class _Front(Shortcut):
     def on_headers_complete(self) -> None:
         if self._is_head_too_large():
             self._refuse_head()
+        elif len(self.pipeline) >= MAX_WAITING:
+            # uvicorn stops reading as soon as one waits, but a single piece may hold thousands.
+            self._send_away(400, "invalid", f"At most {MAX_WAITING} requests may wait for an earlier one's answer")
         if self._stage == _GONE:
             return
         self._stage = _BODY

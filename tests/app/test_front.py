@@ -13,6 +13,7 @@ import pytest
 from app import front, serve
 from app.house import House
 from app.proxies import Proxies
+from app.shortcut import Shortcut
 from tests.app.sockets import WITHIN, OpenStage, Stage
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: plaudit\r\n"
@@ -125,9 +126,33 @@ async def test_a_request_may_come_in_pieces_and_several_in_one(stage: Stage) -> 
             await client.writer.drain()
             await asyncio.sleep(0)
         assert (await client.answer())[0] == 200
-        client.send((GET + b"\r\n") * 3000)
-        for _ in range(3000):
-            assert (await client.answer())[0] == 200
+        for _ in range(100):
+            client.send((GET + b"\r\n") * (1 + front.MAX_WAITING))
+            for _ in range(1 + front.MAX_WAITING):
+                assert (await client.answer())[0] == 200
+
+
+@pytest.mark.parametrize("times", [2, 3000])
+async def test_only_so_many_requests_wait_for_an_answer(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, times: int
+) -> None:
+    begun = 0
+    begin = Shortcut.on_message_begin
+
+    def on_message_begin(made: Shortcut) -> None:
+        nonlocal begun
+        begun += 1
+        begin(made)
+
+    monkeypatch.setattr(Shortcut, "on_message_begin", on_message_begin)
+    async with wire(stage) as client:
+        client.send((GET + b"\r\n") * (times + front.MAX_WAITING))
+        assert await client.code() == (400, "invalid")
+        assert await client.ended()
+    # What follows in the same piece is not even looked at.
+    assert begun == 2 + front.MAX_WAITING
+    await works(stage)
+    assert not caplog.records
 
 
 EVENTS = b"GET /api/v1/boards/songs/events HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -144,7 +169,7 @@ async def test_a_stream_ends_with_its_connection(open_stage: OpenStage, behind: 
         await stage.until(lambda: len(stage.services.streams) == 0)
 
 
-@pytest.mark.parametrize("behind", [b"nonsense\r\n\r\n"])
+@pytest.mark.parametrize("behind", [b"nonsense\r\n\r\n", (GET + b"\r\n") * (1 + front.MAX_WAITING)])
 async def test_no_refusal_breaks_into_an_answer(stage: Stage, caplog: pytest.LogCaptureFixture, behind: bytes) -> None:
     async with wire(stage) as client:
         client.send(EVENTS)
