@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -58,6 +59,16 @@ class _GoneError(Exception):
     """Tells the parser that the rest of a piece is worth nothing."""
 
 
+class _Door:
+    """What an answer's cycle has of the transport. Closing it is the protocol's affair."""
+
+    __slots__ = ("close", "write")
+
+    def __init__(self, write: Callable[[bytes], None], close: Callable[[], None]) -> None:
+        self.write = write
+        self.close = close
+
+
 class _Front(Shortcut):
     house: House
 
@@ -80,6 +91,7 @@ class _Front(Shortcut):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Counts the connection, and gives it some seconds for a first request."""
         super().connection_made(transport)
+        self._door = _Door(transport.write, self._close)
         self._counted = True
         if self.house.enter(self._address):
             self._timer = self.loop.call_later(HEAD_WITHIN, self._late)
@@ -90,6 +102,7 @@ class _Front(Shortcut):
         """Counts it no more."""
         self._leave()
         self._give_up()
+        self._door.close = self.transport.close  # which, unlike ours, keeps nothing of the connection
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -211,6 +224,7 @@ class _Front(Shortcut):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answered = cycle
+        cycle.transport = cast("asyncio.Transport", self._door)
         super()._start_asgi_task(cycle, app)
 
     def _is_head_too_large(self) -> bool:
@@ -235,6 +249,13 @@ class _Front(Shortcut):
         if self._answered is None or self._answered.response_complete or not self._answered.response_started:
             self.transport.write(_response(status, PlauditError(code, detail)))
         self._linger()
+
+    def _close(self) -> None:
+        """The last answer is written. Its client may still be sending the body, and reads when it has done so."""
+        if self._stage == _BODY:
+            self._linger()
+        else:
+            self.transport.close()
 
     def _linger(self) -> None:
         """Says nothing more and reads nothing more, but throws away what comes: a reset would take the answer along."""

@@ -244,6 +244,24 @@ async def test_too_large_a_body_ends_the_connection(stage: Stage, head: bytes) -
     await works(stage)
 
 
+@pytest.mark.parametrize("last", [b"HTTP/1.1\r\nConnection: close\r\n", b"HTTP/1.0\r\n"])
+async def test_whoever_sends_all_of_a_refused_body_reads_why(stage: Stage, last: bytes) -> None:
+    size = 1_100_000
+    loop = asyncio.get_running_loop()
+    with socket.socket() as bare:
+        bare.setblocking(False)
+        await loop.sock_connect(bare, ("127.0.0.1", stage.port))
+        async with asyncio.timeout(WITHIN):
+            await loop.sock_sendall(bare, b"POST /api/v1/votes " + last + b"Content-Length: %d\r\n\r\n" % size)
+            await loop.sock_recv(bare, 1)  # refused, while the body is still to come
+            await loop.sock_sendall(bare, b"x" * size)
+            got = b""
+            while piece := await loop.sock_recv(bare, 65_536):
+                got += piece
+    assert got.startswith(b"TTP/1.1 401 ")
+    assert got.endswith(b"}")
+
+
 async def test_a_little_that_nobody_reads_ends_nothing(stage: Stage) -> None:
     async with wire(stage) as client:
         client.send(b"POST /api/v1/votes HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
