@@ -17,6 +17,8 @@ from storage.live import LiveStore
 
 _CHECK_WITHIN: Final = 2.0
 
+Findings = tuple[dict[str, str | None], dict[int, Waiting] | None]
+
 
 class Readiness:
     """Asks everything that votes need. `limit` is the events that may wait for PostgreSQL in a shard."""
@@ -38,9 +40,22 @@ class Readiness:
         self._supervisor = supervisor
         self._now = now
         self._limit = limit
+        self._checking: asyncio.Task[Findings] | None = None
 
-    async def check(self) -> tuple[dict[str, str | None], dict[int, Waiting] | None]:
-        """What a load balancer asks: each check with its problem, None where it is fine; and the backlog."""
+    async def check(self) -> Findings:
+        """What a load balancer asks: each check with its problem, None where it is fine; and the backlog.
+
+        Whoever asks while it is being found out is told the same: anybody may ask, and as often as they like.
+        """
+        if self._checking is None:
+            self._checking = asyncio.create_task(self._check())
+            self._checking.add_done_callback(self._checked)
+        return await asyncio.shield(self._checking)
+
+    def _checked(self, _: object) -> None:
+        self._checking = None
+
+    async def _check(self) -> Findings:
         live, archive, backlog = await asyncio.gather(
             problem_of(self._live.ping), problem_of(self._check_archive), self.known_backlog()
         )

@@ -6,12 +6,17 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from app.movement import FindsRanks, Movement, Ranks
+from app.turns import Turns
 from channels.errors import PlauditError
 from channels.ranking import View
 from channels.wire import Label
 from storage.errors import StoreUnavailable
 from storage.live import LiveStore, title_field
 from storage.types import Board, Known, Query, Ranking, Row, Sample, TopView, ViewSpec, Window
+
+AT_ONCE: Final = 16
+"""Views that are read at a time for those who ask. The live store runs one script after the other, and what it does
+for everybody, such as votes and the hub's reads, must not stand behind a hundred of these."""
 
 _LABELS: Final = 200_000
 
@@ -38,6 +43,7 @@ class Standings:
         self._known = known
         self._movement = Movement(samples)
         self._labels: dict[str, Label] = {}
+        self._turns = Turns(AT_ONCE)
 
     def state(self, board: Board) -> State | None:
         """The newest (epoch, version) of a board that is known; None where only a read can tell."""
@@ -46,11 +52,12 @@ class Standings:
     async def view(self, board: Board, window: Window, spec: ViewSpec) -> View:
         """One view.
 
-        Raises PlauditError `overloaded` where the live store does not have the board, `invalid` for a window
-        that the board does not keep.
+        Raises PlauditError `overloaded` where the live store does not have the board or too many ask, `invalid` for
+        a window that the board does not keep.
         """
         check_window(board, window)
-        found = (await self.views(board.shard, [(board, Query(board.number, window, spec))]))[0]
+        async with self._turns.turn():
+            (found,) = await self.views(board.shard, [(board, Query(board.number, window, spec))])
         if found is None:
             raise PlauditError("overloaded", "The board can't be read now", 1000)
         self.states.learned(board.number, found.epoch, found.version)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
+from app.turns import Turns
 from channels.errors import ErrorCode, PlauditError
 from channels.protocol import Choice
 from channels.protocol import Status as StatusName
@@ -24,6 +25,7 @@ DONE: Final[dict[Status, StatusName]] = {
 
 _CHOICES: Final[dict[Choice, int]] = {"up": 1, "down": -1}
 _RETRY_OVERLOADED_MS: Final = 1000
+_AT_ONCE: Final = 16
 _REFUSALS: Final[dict[Status, ErrorCode]] = {
     Status.UNKNOWN_ITEM: "unknown_item",
     Status.NO_BALLOT: "no_ballot",
@@ -58,17 +60,22 @@ class Voting:
         self._quotas = quotas
         self._live = live
         self._now = now
+        self._turns = Turns(_AT_ONCE)
 
     def quota_of(self, agent: Agent) -> int | None:
         """Votes a day that the agent may use, None where there is no limit."""
         return self._quotas[agent.tier]
 
     async def quota_remaining(self, tenant: Tenant, agent: Agent) -> int | None:
-        """What is left of an agent's votes today; None where there is no limit. Raises StoreUnavailable."""
+        """What is left of an agent's votes today; None where there is no limit.
+
+        Raises StoreUnavailable, and PlauditError `overloaded` where too many ask at once.
+        """
         limit = self.quota_of(agent)
         if limit is None:
             return None
-        used = await self._live.quota_used(tenant.shard, periods_at(self._now())[0], agent.number)
+        async with self._turns.turn():
+            used = await self._live.quota_used(tenant.shard, periods_at(self._now())[0], agent.number)
         return max(0, limit - used)
 
     def wait_for_room(self, board: Board, brought: int) -> Coroutine[Any, Any, None] | None:

@@ -77,8 +77,7 @@ class Hub:
         self._incomplete: set[Room] = set()
         self._listening = False
         self._wake = asyncio.Event()
-        self._reading = asyncio.Lock()
-        self._failed_at = float("-inf")
+        self._wanted: dict[Room, asyncio.Future[BaseException | None]] = {}
 
     @property
     def rooms(self) -> int:
@@ -219,44 +218,66 @@ class Hub:
         return room.view is not None and known is not None and known == (room.view.epoch, room.seen_version)
 
     async def _catch_up(self, room: Room) -> None:
-        """Reads a room for somebody who joins.
+        """Returns when a room was read for somebody who joins.
 
         At once where nobody watches yet, else at the room's next tick: a crowd that joins costs one read a tick.
         """
-        joined = self._clock()
-        if room.not_before > joined and not room.empty:
-            await asyncio.sleep(room.not_before - joined)
-        async with self._reading:
-            if self._failed_at >= joined:  # whoever asked before us waited in vain, after we had come
-                raise self._unavailable("boards can't be read now")
-            if room.read_at < joined:
-                try:
-                    await self._show([room])
-                except self._unavailable:
-                    self._failed_at = self._clock()
-                    raise
+        wait = room.not_before - self._clock()
+        if wait > 0 and not room.empty:
+            await asyncio.sleep(wait)
+        told = self._wanted.setdefault(room, asyncio.get_running_loop().create_future())
+        self._wake.set()
+        # Others may wait for the same.
+        error = await asyncio.shield(told)
+        if error is not None:
+            raise self._unavailable("boards can't be read now") from error
 
     def unblocked(self) -> None:
         """Somebody takes frames again: rooms that waited for that are due."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Shows rooms what changed, until cancelled."""
+        """Shows rooms what changed, and reads those that somebody joins, until cancelled."""
         while True:
             now = self._clock()
             due = [room for room in self._dirty if room.not_before <= now and not room.stalled]
-            if not due:
+            if not due and not self._wanted:
                 await self._next_tick(now)
                 continue
-            some = self._round(due)
+            some, wanted = self._round(due), self._next_wanted()
+            left = len(some) < len(due) or bool(self._wanted)
             try:
-                async with self._reading:
-                    await self._show(some)
-                if len(some) < len(due):
+                await self._serve(some, wanted)
+                if left:
                     await asyncio.sleep(self._clock() - now)
             except self._unavailable as error:
                 log.warning("boards could not be read", error=str(error))
                 await asyncio.sleep(_RETRY)
+
+    async def _serve(self, due: Iterable[Room], wanted: dict[Room, asyncio.Future[BaseException | None]]) -> None:
+        failed: BaseException | None = None
+        try:
+            await self._show(list(dict.fromkeys([*due, *wanted])))
+        except BaseException as error:
+            failed = error
+            # Whoever waits behind these would wait in vain.
+            wanted |= self._wanted
+            self._wanted.clear()
+            raise
+        finally:
+            for told in wanted.values():
+                told.set_result(failed)
+
+    def _next_wanted(self) -> dict[Room, asyncio.Future[BaseException | None]]:
+        """The rooms that are read next for those who join, in the order in which they came: a round of them at most."""
+        taken: dict[Room, asyncio.Future[BaseException | None]] = {}
+        rows = 0
+        for room in list(self._wanted):
+            rows += _cost(room)
+            if taken and rows > ROUND:
+                break
+            taken[room] = self._wanted.pop(room)
+        return taken
 
     def _round(self, due: list[Room]) -> list[Room]:
         """What is shown at once, where that is not all: first what many watch, or those who watch little.
@@ -293,16 +314,13 @@ class Hub:
 
     async def _show_portion(self, shard: int, rooms: Sequence[Room]) -> None:
         marked = {room: self._dirty.pop(room) for room in rooms if room in self._dirty}
-        started = self._clock()
         try:
             views = await self._views(shard, [(room.board, room.query) for room in rooms])
             sent = 0
             for room, view in zip(rooms, views, strict=True):
                 if view is not None:
-                    room.read_at = started
                     sent += await self._advance(room, view)
         except BaseException:
-            # Whoever reads for a newcomer may be cancelled with it, and the others still wait.
             for room, since in marked.items():
                 self._mark(room, since)
             raise

@@ -140,7 +140,6 @@ class Room:
         self.seen_version = 0
         self.incomplete = False
         self.not_before = 0.0
-        self.read_at = float("-inf")
         self._changes: deque[Change] = deque()
         self._rows_kept = 0
         self._groups: dict[tuple[Codec, int], _Group] = {}

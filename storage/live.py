@@ -37,6 +37,10 @@ from storage.types import (
 READ_TIMEOUT: Final = 5.0
 """Seconds without an answer after which the live store counts as away."""
 
+CONNECTIONS: Final = 1000
+"""Connections that one process may have to the live store, more than it ever comes to: whoever asks for one more is
+refused. What clients ask for waits for its turn before it comes here."""
+
 VIEWERS_FOR: Final = 15_000
 """Milliseconds for which a server's word on its viewers is good."""
 
@@ -94,6 +98,7 @@ class LiveStore:
         self._redis: Any = Redis.from_url(
             url,
             protocol=2,
+            max_connections=CONNECTIONS,
             socket_timeout=READ_TIMEOUT,
             socket_connect_timeout=READ_TIMEOUT,
             # A socket on this machine needs no proof that the other side is still there, and takes no such option.

@@ -13,6 +13,9 @@ async def test_a_live_store_that_lost_events_is_shown_again_when_it_is_rebuilt(h
     services = house.services
     board = (await services.registry.boards(house.tenant))["songs"]
     before = await services.standings.view(board, "all", TopView(10))
+    async with asyncio.timeout(10):
+        while not services.batchers[board.shard].available:
+            await asyncio.sleep(0)
     # As if another server had seen events that the store does not have any more.
     services.batchers[board.shard].observe(before.epoch, 99)
     with pytest.raises(StoreUnavailable):

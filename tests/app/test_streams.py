@@ -183,6 +183,7 @@ async def test_there_are_only_so_many() -> None:
         return {}
 
     hub = Hub(views, labels, asyncio.get_running_loop().time, rate=10, unavailable=OSError)
+    running = asyncio.create_task(hub.run())
     streams = Streams(hub, 25, 1, lambda: 0.5)
     query = Query(1, "all", TopView(3))
     await streams.open(board(), query, None, None)
@@ -192,6 +193,7 @@ async def test_there_are_only_so_many() -> None:
         assert refused.value.code == "overloaded"
         streams.close()
     assert hub.viewers() == {0: {1: 1}}
+    running.cancel()
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])

@@ -290,22 +290,62 @@ async def test_a_change_while_the_first_one_joins_is_not_lost() -> None:
 
 
 @in_virtual_time
-async def test_a_newcomer_that_hangs_up_takes_no_change_with_it() -> None:
+async def test_a_newcomer_that_hangs_up_takes_nothing_with_it() -> None:
     theatre = Theatre()
     theatre.vote(100)
     viewer = Viewer()
     await theatre.join(viewer)
     await theatre.quiet()
-    theatre.running.cancel()  # so that it is the newcomer who reads
     theatre.vote(200)
-    newcomer = asyncio.create_task(theatre.join(Viewer()))
+    patient = Viewer()
+    newcomers = [asyncio.create_task(theatre.join(one, top=3)) for one in (Viewer(), patient, Viewer())]
     reads = len(theatre.reads)
     await theatre.until(lambda: len(theatre.reads) > reads)
-    newcomer.cancel()
-    await asyncio.gather(newcomer, return_exceptions=True)
-    theatre.running = asyncio.create_task(theatre.hub.run())
+    for newcomer in newcomers[::2]:
+        newcomer.cancel()
+    await asyncio.gather(*newcomers, return_exceptions=True)
     await theatre.quiet()
-    assert theatre.score(viewer) == 200
+    assert theatre.score(viewer) == theatre.score(patient) == 200
+    assert theatre.hub.viewers() == {0: {1: 2}}
+
+
+@in_virtual_time
+async def test_who_comes_and_goes_without_end_holds_up_nobody() -> None:
+    theatre = Theatre()
+    theatre.vote(100)
+    viewer = Viewer()
+    await theatre.join(viewer)
+
+    async def come_and_go(top: int) -> None:
+        while True:
+            theatre.hub.leave(await theatre.join(Viewer(), top=top))
+            await asyncio.sleep(READ)
+
+    restless = [asyncio.create_task(come_and_go(800 + number)) for number in range(200)]
+    await theatre.quiet()
+    shown: list[float] = []
+    for points in range(200, 300):
+        before = len(viewer.messages)
+        theatre.vote(points)
+        await asyncio.sleep(TICK / 10)
+        if len(viewer.messages) > before:
+            shown.append(theatre.clock())
+    assert len(shown) > 8
+    assert max(after - before for before, after in pairwise(shown)) < 1.5 * TICK
+    for task in restless:
+        task.cancel()
+    await asyncio.gather(*restless, return_exceptions=True)
+
+
+@in_virtual_time
+async def test_no_newcomer_waits_for_a_hub_that_ends() -> None:
+    theatre = Theatre()
+    theatre.vote(100)
+    newcomer = asyncio.create_task(theatre.join(Viewer()))
+    await theatre.until(lambda: bool(theatre.reads))
+    theatre.running.cancel()
+    with pytest.raises(AwayError):
+        await newcomer
 
 
 @pytest.mark.parametrize("told_first", [True, False])
