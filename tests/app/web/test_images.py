@@ -1,11 +1,12 @@
 """A board's badge and its code, as pictures that others show."""
 
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 import segno
 
-from app.web.images import draw_badge
+from app.web.images import ADDRESS, TRIED, draw_badge, draw_code
 from tests.app.conftest import House, song
 from tests.app.contract import refusal
 
@@ -71,8 +72,42 @@ async def test_an_address_that_is_none_has_no_code(house: House, host: str) -> N
 async def test_an_address_may_be_too_long_for_a_code(house: House) -> None:
     # With a key the tenant is the key's, whatever the address says.
     key = {"authorization": f"Bearer {house.free._key}"}
-    answer = await house.door._client.get(f"/boards/songs/qr.svg?tenant={'x' * 3000}", headers=key)
-    assert refusal(answer) == (400, "invalid")
+    path = "/boards/songs/qr.svg?tenant="
+    longest = "x" * (ADDRESS - len("http://plaudit.test/boards/songs?tenant="))
+    assert (await house.door._client.get(path + longest, headers=key)).status_code == 200
+    assert refusal(await house.door._client.get(f"{path}{longest}x", headers=key)) == (400, "invalid")
+
+
+async def test_a_code_is_drawn_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_code.cache_clear()
+    drawn: list[str] = []
+    make = segno.make
+
+    def counted(url: str, **how: Any) -> segno.QRCode:
+        drawn.append(url)
+        return make(url, **how)
+
+    monkeypatch.setattr(segno, "make", counted)
+    for host in ("one.test", "two.test", "one.test"):
+        await house.door._client.get("/boards/songs/qr.svg", headers={"host": host})
+    assert drawn == ["http://one.test/boards/songs", "http://two.test/boards/songs"]
+
+
+@pytest.mark.parametrize(("length", "tried"), [(TRIED, True), (TRIED + 1, False), (ADDRESS, False)])
+def test_the_code_of_a_long_address_takes_little_time(
+    monkeypatch: pytest.MonkeyPatch, length: int, tried: bool
+) -> None:
+    # A pattern that is tried is judged by a score; a given one by none.
+    judged: list[int] = []
+    judge: Any = segno.encoder.evaluate_mask
+
+    def judging(*shape: Any) -> Any:
+        judged.append(1)
+        return judge(*shape)
+
+    monkeypatch.setattr(segno.encoder, "evaluate_mask", judging)
+    draw_code.__wrapped__("http://plaudit.test/".ljust(length, "x"))
+    assert bool(judged) is tried
 
 
 def test_wide_letters_get_more_room() -> None:
