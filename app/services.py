@@ -28,6 +28,7 @@ from app.stalls import StallMonitor
 from app.standings import Standings
 from app.streams import Streams
 from app.tasks import Supervisor
+from app.turns import Turns
 from app.voting import Voting
 from channels.hub import Hub
 from storage.archive import Archive
@@ -79,6 +80,9 @@ class Services:
         self.directory = Directory(archive)
         self.boards = Boards(archive)
         self.catalogue = Catalogue(archive)
+        # By far fewer than the archive has connections, which everything else shares.
+        self.searches = Turns(2, within=1.0, lasting=2.0)
+        self.listings = Turns(2, within=1.0, lasting=2.0)
         self.ledger = Ledger(archive)
         self.history = History(archive)
         self.comments = Comments(archive)

@@ -16,20 +16,31 @@ _RETRY_MS: Final = 1000
 
 
 class Turns:
-    """`at_once` of them."""
+    """`at_once` of them. Nobody waits for one for over `within` seconds, nor has it for over `lasting`."""
 
-    def __init__(self, at_once: int) -> None:
+    def __init__(self, at_once: int, *, within: float | None = None, lasting: float | None = None) -> None:
         self._free = asyncio.Semaphore(at_once)
+        self._within = within
+        self._lasting = lasting
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Waits for a turn and has it; raises PlauditError `overloaded` where too many were there before."""
+        """Waits for a turn and has it.
+
+        Raises PlauditError `overloaded` where too many were there before, and where the body takes too long, which is
+        cancelled then.
+        """
         try:
-            async with asyncio.timeout(WITHIN):
+            async with asyncio.timeout(WITHIN if self._within is None else self._within):
                 await self._free.acquire()
         except TimeoutError:
             raise PlauditError("overloaded", "Too many ask for this at once; come back later", _RETRY_MS) from None
         try:
-            yield
+            async with asyncio.timeout(self._lasting) as limit:
+                yield
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise PlauditError("overloaded", "This takes too long now; come back later", _RETRY_MS) from error
         finally:
             self._free.release()

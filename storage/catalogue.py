@@ -107,15 +107,14 @@ class Catalogue:
 
     async def search(self, tenant: int, kind: ItemType, q: str | None, limit: int, offset: int) -> Page:
         """Songs or tools, newest first; with a text those that resemble it, forgiving typing errors."""
-        listing = self._queries.list_songs if kind == "song" else self._queries.list_tools
         pattern = None if q is None else f"%{_literal(q)}%"
+        details = self._queries.songs_of if kind == "song" else self._queries.tools_of
         async with self._archive.connection() as connection:
-            rows = [
-                row
-                async for row in listing(connection, tenant=tenant, q=q, pattern=pattern, limit=limit, offset=offset)
-            ]
-            found = await self._kept(connection, tenant, kind, rows)
-        return Page(found, rows[0]["total"] if rows else 0)
+            page = await self._queries.search_items(
+                connection, tenant=tenant, item_type=kind, q=q, pattern=pattern, limit=limit, offset=offset
+            )
+            rows = [row async for row in details(connection, ids=page["ids"])]
+            return Page(await self._kept(connection, tenant, kind, rows), page["total"])
 
     async def find(self, tenant: int, kind: ItemType, item_id: str) -> Kept | None:
         """One song or tool."""

@@ -166,10 +166,10 @@ async def _search(request: Request, kind: ItemType, shape: type[Shown]) -> tuple
     services, tenant = services_of(request), await tenant_of(request)
     query = read_query(request, SearchQuery)
     text = query.q.strip() or None
-    page = await services.catalogue.search(tenant.number, kind, text, query.limit, query.offset)
-    if not page.found and query.offset:
-        # A page beyond the last one counts none.
-        page = Page([], (await services.catalogue.search(tenant.number, kind, text, 1, 0)).total)
+    # Nobody who only leafs through waits for those who search.
+    turns = services.listings if text is None else services.searches
+    async with turns.turn():
+        page = await services.catalogue.search(tenant.number, kind, text, query.limit, query.offset)
     board = await services.registry.board(tenant, f"{kind}s")
     return query, page, await _shown(services, board, page.found, shape)
 

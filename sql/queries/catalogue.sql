@@ -15,27 +15,39 @@ select * from unnest(:ids::int[], :platforms::text[], :urls::text[], :genres::te
 insert into tools (id, website, affiliate_link, commission_rate, category, features, pricing)
 values (:id, :website, :affiliate_link, :commission_rate, :category, :features::text[], :pricing);
 
--- name: list_songs(tenant, q, pattern, limit, offset)
--- Songs of a tenant, newest first; with a search text the most similar first.
-select i.item_id, i.title, i.artist, i.created_at, s.platform, s.platform_url, s.genre, s.mood, s.tempo,
-       count(*) over () as total
-from items i join songs s on s.id = i.id
-where i.tenant_id = :tenant and i.item_type = 'song'
-  and (:q::text is null or lower(:q) <% i.searchable or i.searchable like lower(:pattern))
-order by case when :q::text is null then 0 else
-         greatest(word_similarity(lower(:q), i.searchable), (i.searchable like lower(:pattern))::int) end desc, i.id desc
-limit :limit::int offset :offset::int;
+-- name: search_items(tenant, item_type, q, pattern, limit, offset)^
+-- How many songs or tools a tenant has, and the numbers of a page of them, newest first; of those that resemble a text,
+-- where there is one, the most similar first. One select for both could not use the index once its plan is kept.
+with alike as (
+  select id, 0 as likeness
+  from items
+  where tenant_id = :tenant and item_type = :item_type and :q::text is null
+  union all
+  select id, greatest(word_similarity(lower(:q), searchable), (searchable like lower(:pattern))::int)
+  from items
+  where tenant_id = :tenant and item_type = :item_type
+    and (lower(:q) <% searchable or searchable like lower(:pattern))
+)
+select count(*) as total,
+       array(select id from alike order by likeness desc, id desc limit :limit::int offset :offset::int) as ids
+from alike;
 
--- name: list_tools(tenant, q, pattern, limit, offset)
--- Tools of a tenant, newest first; with a search text the most similar first.
+-- name: songs_of(ids)
+-- Songs by their numbers, in that order.
+select i.item_id, i.title, i.artist, i.created_at, s.platform, s.platform_url, s.genre, s.mood, s.tempo
+from unnest(:ids::int[]) with ordinality as wanted (id, place)
+join items i using (id)
+join songs s using (id)
+order by wanted.place;
+
+-- name: tools_of(ids)
+-- Tools by their numbers, in that order.
 select i.item_id, i.title, i.created_at, t.website, t.affiliate_link, t.commission_rate, t.category, t.features,
-       t.pricing, count(*) over () as total
-from items i join tools t on t.id = i.id
-where i.tenant_id = :tenant and i.item_type = 'tool'
-  and (:q::text is null or lower(:q) <% i.searchable or i.searchable like lower(:pattern))
-order by case when :q::text is null then 0 else
-         greatest(word_similarity(lower(:q), i.searchable), (i.searchable like lower(:pattern))::int) end desc, i.id desc
-limit :limit::int offset :offset::int;
+       t.pricing
+from unnest(:ids::int[]) with ordinality as wanted (id, place)
+join items i using (id)
+join tools t using (id)
+order by wanted.place;
 
 -- name: find_song(tenant, item_id)^
 -- One song of a tenant.

@@ -40,6 +40,18 @@ async def test_who_waits_for_too_long_is_refused(monkeypatch: pytest.MonkeyPatch
         pass
 
 
+async def test_who_takes_too_long_loses_the_turn() -> None:
+    chosen = Turns(1, lasting=0.01)
+    with pytest.raises(PlauditError, match="overloaded"):
+        async with chosen.turn():
+            await asyncio.Event().wait()
+    with pytest.raises(TimeoutError):  # of the body's own
+        async with chosen.turn():
+            raise TimeoutError
+    async with chosen.turn():
+        pass
+
+
 @pytest.mark.parametrize(
     "path", ["/health/ready", "/api/v1/trending", "/api/v1/boards/songs?offset={number}", "/api/v1/me"]
 )

@@ -131,3 +131,24 @@ async def test_standings_are_those_that_the_archive_has(house: House) -> None:
     assert kept is not None
     assert kept.standings == {"songs": (2, 1, 100), "contest": (1, 0, 350)}
     assert msgspec.structs.asdict(kept.item)["id"] == "aria"
+
+
+async def test_a_page_beyond_the_last_one_tells_how_many_there_are(shop: Shop) -> None:
+    for q, total in ((None, len(TITLES)), ("neon cathedral", 1)):
+        page = await shop.catalogue.search(shop.tenant.number, "song", q, 10, 100)
+        assert (page.found, page.total) == ([], total)
+
+
+async def test_a_search_uses_the_index_however_often_it_was_asked(shop: Shop, archive: Archive) -> None:
+    """A plan that PostgreSQL keeps is made without knowledge of the text."""
+    async with archive.session() as connection:
+        await connection.execute(
+            "insert into items (tenant_id, item_type, item_id, title) "
+            "select $1, 'song', n, repeat(md5(n::text), 6) from generate_series(1, 5000) as n",
+            shop.tenant.number,
+        )
+        await connection.execute("vacuum analyze items")
+        await connection.execute("set plan_cache_mode = force_generic_plan")
+        query = "explain " + archive.queries.search_items.sql
+        plan = await connection.fetch(query, shop.tenant.number, "song", "neon", "%neon%", 10, 0)
+    assert "items_searchable" in "\n".join(line[0] for line in plan)

@@ -1,5 +1,6 @@
 """Songs and tools: adding, listing, finding."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -146,3 +147,18 @@ async def test_a_song_is_kept_while_the_live_store_is_away(house: House, monkeyp
     assert (await house.door.get("/api/v1/songs/kept")).json()["id"] == "kept"
     await house.services.recovery.ensure(house.tenant.shard)
     assert (await house.door.get("/api/v1/boards/songs")).json()["total"] == 3
+
+
+async def test_searches_that_last_leave_the_archive_to_others(house: House) -> None:
+    archive = house.services.archive
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%word_similarity%'"
+    async with asyncio.timeout(20), archive.session() as observer:
+        async with archive.transaction(patient=True) as holder:
+            await holder.execute("lock table items in access exclusive mode")
+            searches = [asyncio.create_task(house.door.get(f"/api/v1/songs?q=text{n}")) for n in range(20)]
+            while not await observer.fetchval(waiting):
+                await asyncio.sleep(0)
+            assert (await house.door.get("/health/ready")).status_code == 200
+            assert [refusal(await search) for search in searches] == [(503, "overloaded")] * 20
+        assert await observer.fetchval(waiting) == 0
+        assert (await house.door.get("/api/v1/songs?q=song")).status_code == 200
