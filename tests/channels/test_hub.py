@@ -117,6 +117,17 @@ class Theatre:
         for number in range(1, boards + 1):
             self.vote(200, number)
 
+    async def changes_seen(self, viewer: Viewer) -> list[float]:
+        """When a viewer was shown something, while there are ten votes a tick for ten ticks."""
+        shown: list[float] = []
+        for points in range(200, 300):
+            before = len(viewer.messages)
+            self.vote(points)
+            await asyncio.sleep(TICK / 10)
+            if len(viewer.messages) > before:
+                shown.append(self.clock())
+        return shown
+
     async def until(self, done: Callable[[], bool]) -> None:
         """Waits in virtual time."""
         async with asyncio.timeout(60):
@@ -323,13 +334,7 @@ async def test_who_comes_and_goes_without_end_holds_up_nobody() -> None:
 
     restless = [asyncio.create_task(come_and_go(800 + number)) for number in range(200)]
     await theatre.quiet()
-    shown: list[float] = []
-    for points in range(200, 300):
-        before = len(viewer.messages)
-        theatre.vote(points)
-        await asyncio.sleep(TICK / 10)
-        if len(viewer.messages) > before:
-            shown.append(theatre.clock())
+    shown = await theatre.changes_seen(viewer)
     assert len(shown) > 8
     assert max(after - before for before, after in pairwise(shown)) < 1.5 * TICK
     for task in restless:
@@ -409,13 +414,7 @@ async def test_who_watches_much_that_nobody_else_does_holds_up_nobody() -> None:
         await theatre.join(viewer, top=400 + number)
     await theatre.quiet()
     theatre.reads.clear()
-    shown: list[float] = []
-    for points in range(200, 300):
-        before = len(modest.messages)
-        theatre.vote(points)
-        await asyncio.sleep(TICK / 10)
-        if len(modest.messages) > before:
-            shown.append(theatre.clock())
+    shown = await theatre.changes_seen(modest)
     # All of the others take longer than a tick, and the store is theirs for half of the time at most.
     assert len(shown) > 8
     assert max(after - before for before, after in pairwise(shown)) < 1.5 * TICK
