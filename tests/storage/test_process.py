@@ -41,13 +41,25 @@ def test_it_may_end_before_it_is_given_anything(loop: Loop, text: str, monkeypat
     assert loop(run(["echo", "done"], text=text)) == (0, "done\n")
 
 
-def test_what_is_cancelled_is_killed_with_all_that_it_started(loop: Loop, tmp_path: Path) -> None:
+def test_what_is_cancelled_is_killed_with_all_that_it_started(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A shell and its child, which both have a pipe open for as long as they live."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
+    begin = asyncio.create_subprocess_exec
 
     async def play() -> None:
-        task = asyncio.create_task(run(["sh", "-c", f"exec 3>{pipe}; cat /dev/zero >/dev/null & wait"]))
+        begun = asyncio.Event()
+
+        async def begin_and_tell(*command: Any, **options: Any) -> asyncio.subprocess.Process:
+            process = await begin(*command, **options)
+            begun.set()
+            return process
+
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", begin_and_tell)
+        task = asyncio.create_task(run(["sh", "-c", f"exec 3>{pipe}; sleep 20 & wait"]))
+        await begun.wait()
         with await asyncio.to_thread(pipe.open, "rb") as reader:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
