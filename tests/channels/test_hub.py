@@ -1,154 +1,19 @@
-"""The hub, in virtual time, over a store that counts what is asked of it."""
+"""The hub, in virtual time: what is shown, and when."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from functools import wraps
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
 from channels import hub as hub_module
 from channels.codec import JSON, MSGPACK
-from channels.hub import COMPLETE_AFTER, PORTION, VIEW_ROWS, Hub
+from channels.hub import COMPLETE_AFTER
 from channels.protocol import Delta, Resumed, Snapshot
-from channels.ranking import View, rank_rows
-from channels.room import Subscription
 from channels.wire import DeltaFrames, Label
-from storage.types import Board, Query, Row, TopView
+from storage.types import Query, TopView
+from tests.channels.theatre import RATE, READ, TICK, AwayError, Theatre, in_virtual_time
 from tests.channels.viewer import Viewer
 from tests.channels.virtual import run
-
-RATE = 10
-TICK = 1 / RATE
-READ = 0.001
-"""Seconds that the store takes to answer, where it is asked for a portion at most."""
-TOP = 50
-BOARDS = PORTION // (VIEW_ROWS + TOP)
-"""Boards in a portion."""
-
-
-class AwayError(Exception):
-    """The store does not answer."""
-
-
-def board(number: int = 1, shard: int = 0) -> Board:
-    return Board(number, 1, shard, f"board-{number}", "Songs", "song", "updown", -1, 1, False, ("all",))
-
-
-class Theatre:
-    """A hub, its store, and the time at which each thing was read or shown."""
-
-    def __init__(self) -> None:
-        self.points: dict[int, dict[str, int]] = {}
-        self.versions: dict[int, int] = {}
-        self.epoch = "e"
-        self.away = False
-        self.complete = True
-        self.reads: list[tuple[float, int, int]] = []
-        self.labelled: list[str] = []
-        self.sent: list[tuple[float, int, float]] = []
-        self.clock = asyncio.get_running_loop().time
-        self.hub = Hub(
-            self._views,
-            self._labels,
-            self.clock,
-            rate=RATE,
-            unavailable=AwayError,
-            on_sent=lambda frames, seconds: self.sent.append((self.clock(), frames, seconds)),
-        )
-        self.hub.listening()
-        self.running = asyncio.create_task(self.hub.run())
-
-    async def _views(self, shard: int, wanted: Sequence[tuple[Board, Query]]) -> list[View | None]:
-        self.reads.append((self.clock(), shard, len(wanted)))
-        views = [self._view(board.number, query) for board, query in wanted]
-        await asyncio.sleep(READ * max(1, sum(query.view.rows for _, query in wanted) / PORTION))
-        if self.away:
-            raise AwayError("away")
-        return views
-
-    def _view(self, number: int, query: Query) -> View | None:
-        if number not in self.points:
-            return None
-        before = 3 if self.complete else None
-        rows = rank_rows([Row(item, 0, points, 1, 0, before) for item, points in self.points[number].items()])
-        assert isinstance(query.view, TopView)
-        shown = rows[: query.view.limit]
-        return View.of(self.epoch, self.versions[number], len(rows), shown, incomplete=not self.complete)
-
-    async def _labels(self, board: Board, items: Sequence[str]) -> Mapping[str, Label]:
-        self.labelled += items
-        return {item: Label(f"Song {item}") for item in items}
-
-    def vote(self, points: int, number: int = 1, *, item: str = "a", told: bool = True) -> None:
-        """Sets an item's points, as a batch that was applied does."""
-        self.points.setdefault(number, {})[item] = points
-        self.versions[number] = self.versions.get(number, 0) + 1
-        if told:
-            self.tell(number)
-
-    def tell(self, number: int = 1) -> None:
-        self.hub.changed(self.epoch, {number: self.versions[number]})
-
-    async def join(self, viewer: Viewer, number: int = 1, *, of: Board | None = None, top: int = TOP) -> Subscription:
-        of = of or board()
-        held = viewer.view
-        subscription, frames = await self.hub.join(
-            of, Query(of.number, "all", TopView(top)), viewer, number, name=1,
-            epoch=None if held is None else held.epoch, version=None if held is None else held.version,
-        )  # fmt: skip
-        for frame in frames:
-            viewer.write(frame)
-        return subscription
-
-    async def fill(self, boards: int) -> list[Viewer]:
-        """So many boards with a viewer each."""
-        viewers = [Viewer() for _ in range(boards)]
-        for number, viewer in enumerate(viewers, 1):
-            self.vote(100, number)
-            await self.join(viewer, of=board(number))
-        await self.quiet()
-        return viewers
-
-    def change_all(self, boards: int) -> None:
-        """A vote on each of them at once; reads are counted from here."""
-        self.reads.clear()
-        for number in range(1, boards + 1):
-            self.vote(200, number)
-
-    async def changes_seen(self, viewer: Viewer) -> list[float]:
-        """When a viewer was shown something, while there are ten votes a tick for ten ticks."""
-        shown: list[float] = []
-        for points in range(200, 300):
-            before = len(viewer.messages)
-            self.vote(points)
-            await asyncio.sleep(TICK / 10)
-            if len(viewer.messages) > before:
-                shown.append(self.clock())
-        return shown
-
-    async def until(self, done: Callable[[], bool]) -> None:
-        """Waits in virtual time."""
-        async with asyncio.timeout(60):
-            while not done():
-                await asyncio.sleep(READ / 10)
-
-    async def quiet(self) -> None:
-        """Lets a second pass without anything new."""
-        await asyncio.sleep(1)
-
-    def score(self, viewer: Viewer, item: str = "a") -> int:
-        assert viewer.view is not None
-        return viewer.view.rows[item].points
-
-
-def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    @wraps(test)
-    def sync(*args: Any, **kwargs: Any) -> None:
-        run(test(*args, **kwargs))
-
-    return sync
 
 
 @in_virtual_time
@@ -226,55 +91,6 @@ async def test_a_room_whose_last_member_leaves_as_it_changes_does_no_harm() -> N
 
 
 @in_virtual_time
-async def test_rooms_of_a_shard_that_are_due_are_read_together() -> None:
-    theatre = Theatre()
-    boards = [board(number, shard=number % 2) for number in range(1, 7)]
-    viewers = [Viewer() for _ in boards]
-    for of, viewer in zip(boards, viewers, strict=True):
-        theatre.vote(100, of.number)
-        await theatre.join(viewer, of=of)
-    await theatre.quiet()
-    theatre.reads.clear()
-    for of in boards:
-        theatre.vote(200, of.number)
-    await theatre.quiet()
-    assert sorted((shard, rooms) for _, shard, rooms in theatre.reads) == [(0, 3), (1, 3)]
-    assert [theatre.score(viewer) for viewer in viewers] == [200] * 6
-    assert [frames for _, frames, _ in theatre.sent[-2:]] == [3, 3]
-
-
-@in_virtual_time
-async def test_a_crowd_that_joins_one_room_costs_one_read_a_tick() -> None:
-    theatre = Theatre()
-    theatre.vote(100)
-    first = Viewer()
-    await theatre.join(first)
-    await theatre.quiet()
-    theatre.reads.clear()
-    began = theatre.clock()
-    crowd = [Viewer() for _ in range(500)]
-    joins = []
-    for n, viewer in enumerate(crowd):
-        theatre.vote(200 + n)
-        joins.append(asyncio.create_task(theatre.join(viewer)))
-        await asyncio.sleep(0.002)
-    await asyncio.gather(*joins)
-    await theatre.quiet()
-    assert len(theatre.reads) <= RATE * (theatre.clock() - began) + 2
-    assert {theatre.score(viewer) for viewer in [first, *crowd]} == {699}
-
-
-@in_virtual_time
-async def test_a_crowd_that_comes_to_an_empty_room_at_once_costs_one_read() -> None:
-    theatre = Theatre()
-    theatre.vote(100)
-    crowd = [Viewer() for _ in range(500)]
-    await asyncio.gather(*(theatre.join(viewer) for viewer in crowd))
-    assert len(theatre.reads) == 1
-    assert {theatre.score(viewer) for viewer in crowd} == {100}
-
-
-@in_virtual_time
 async def test_who_joins_after_a_change_was_told_sees_it() -> None:
     theatre = Theatre()
     theatre.vote(100)
@@ -298,59 +114,6 @@ async def test_a_change_while_the_first_one_joins_is_not_lost() -> None:
     assert theatre.score(viewer) == 100
     await theatre.quiet()
     assert theatre.score(viewer) == 200
-
-
-@in_virtual_time
-async def test_a_newcomer_that_hangs_up_takes_nothing_with_it() -> None:
-    theatre = Theatre()
-    theatre.vote(100)
-    viewer = Viewer()
-    await theatre.join(viewer)
-    await theatre.quiet()
-    theatre.vote(200)
-    patient = Viewer()
-    newcomers = [asyncio.create_task(theatre.join(one, top=3)) for one in (Viewer(), patient, Viewer())]
-    reads = len(theatre.reads)
-    await theatre.until(lambda: len(theatre.reads) > reads)
-    for newcomer in newcomers[::2]:
-        newcomer.cancel()
-    await asyncio.gather(*newcomers, return_exceptions=True)
-    await theatre.quiet()
-    assert theatre.score(viewer) == theatre.score(patient) == 200
-    assert theatre.hub.viewers() == {0: {1: 2}}
-
-
-@in_virtual_time
-async def test_who_comes_and_goes_without_end_holds_up_nobody() -> None:
-    theatre = Theatre()
-    theatre.vote(100)
-    viewer = Viewer()
-    await theatre.join(viewer)
-
-    async def come_and_go(top: int) -> None:
-        while True:
-            theatre.hub.leave(await theatre.join(Viewer(), top=top))
-            await asyncio.sleep(READ)
-
-    restless = [asyncio.create_task(come_and_go(800 + number)) for number in range(200)]
-    await theatre.quiet()
-    shown = await theatre.changes_seen(viewer)
-    assert len(shown) > 8
-    assert max(after - before for before, after in pairwise(shown)) < 1.5 * TICK
-    for task in restless:
-        task.cancel()
-    await asyncio.gather(*restless, return_exceptions=True)
-
-
-@in_virtual_time
-async def test_no_newcomer_waits_for_a_hub_that_ends() -> None:
-    theatre = Theatre()
-    theatre.vote(100)
-    newcomer = asyncio.create_task(theatre.join(Viewer()))
-    await theatre.until(lambda: bool(theatre.reads))
-    theatre.running.cancel()
-    with pytest.raises(AwayError):
-        await newcomer
 
 
 @pytest.mark.parametrize("told_first", [True, False])
@@ -387,71 +150,6 @@ async def test_a_store_that_was_away_is_shown_when_it_is_back() -> None:
     await theatre.quiet()
     assert theatre.score(viewer) == 200
     assert theatre.sent[-1][2] > 1  # seconds from the change to the screens
-
-
-@in_virtual_time
-async def test_many_boards_are_read_in_portions_of_which_two_are_under_way() -> None:
-    theatre = Theatre()
-    viewers = await theatre.fill(4 * BOARDS)
-    theatre.change_all(len(viewers))
-    await theatre.quiet()
-    assert all(theatre.score(viewer) == 200 for viewer in viewers)
-    assert [count for _, _, count in theatre.reads] == [BOARDS] * 4
-    first, second, third, fourth = (at for at, _, _ in theatre.reads)
-    assert (first, third) == (second, fourth)
-    assert third - first < 2 * READ
-
-
-@in_virtual_time
-async def test_who_watches_much_that_nobody_else_does_holds_up_nobody() -> None:
-    theatre = Theatre()
-    theatre.vote(100)
-    modest = Viewer()
-    await theatre.join(modest)
-    greedy = [Viewer() for _ in range(600)]
-    for number, viewer in enumerate(greedy):
-        viewer.watched = 10_000
-        await theatre.join(viewer, top=400 + number)
-    await theatre.quiet()
-    theatre.reads.clear()
-    shown = await theatre.changes_seen(modest)
-    # All of the others take longer than a tick, and the store is theirs for half of the time at most.
-    assert len(shown) > 8
-    assert max(after - before for before, after in pairwise(shown)) < 1.5 * TICK
-    busy = {round(at, 6) for at, _, _ in theatre.reads}
-    assert len(busy) * READ < 0.6 * (shown[-1] - shown[0])
-    await theatre.quiet()
-    assert {theatre.score(viewer) for viewer in (modest, *greedy)} == {299}
-
-
-@in_virtual_time
-async def test_a_store_that_goes_away_between_two_portions_leaves_no_board_behind() -> None:
-    theatre = Theatre()
-    viewers = await theatre.fill(4 * BOARDS)
-    theatre.change_all(len(viewers))
-    await theatre.until(lambda: len(theatre.reads) == 4)
-    theatre.away = True
-    await theatre.quiet()
-    assert sum(theatre.score(viewer) == 200 for viewer in viewers) == 2 * BOARDS
-    theatre.away = False
-    await theatre.quiet()
-    assert all(theatre.score(viewer) == 200 for viewer in viewers)
-
-
-@in_virtual_time
-async def test_one_who_joins_while_the_store_is_away_leaves_the_others_their_change() -> None:
-    theatre = Theatre()
-    theatre.vote(100)
-    viewer = Viewer()
-    await theatre.join(viewer)
-    await theatre.quiet()
-    theatre.away = True
-    theatre.vote(200)
-    with pytest.raises(AwayError):
-        await theatre.join(Viewer())
-    theatre.away = False
-    await theatre.quiet()
-    assert theatre.score(viewer) == 200
 
 
 @pytest.mark.parametrize("linger", [0, 200])
