@@ -18,20 +18,25 @@ async def run(
     Where this is cancelled, the program and all that it started are killed. `environ` goes on top
     of our own. Raises OSError where it cannot be run.
     """
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.PIPE if text else asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=os.environ | (environ or {}),
-        cwd=folder,
-        start_new_session=True,  # and with it a process group to kill
+    beginning = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE if text else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=os.environ | (environ or {}),
+            cwd=folder,
+            start_new_session=True,  # and with it a process group to kill
+        )
     )
-    assert process.stdout is not None
     try:
+        # Cancelled itself, it would kill the program alone, and not what that has started meanwhile.
+        process = await asyncio.shield(beginning)
+        assert process.stdout is not None
         # Not `communicate`, which fails on uvloop where a program has ended before it is given anything.
         output, _ = await asyncio.gather(process.stdout.read(), _feed(process.stdin, text.encode()))
     except BaseException:
+        process = await beginning
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()

@@ -41,25 +41,15 @@ def test_it_may_end_before_it_is_given_anything(loop: Loop, text: str, monkeypat
     assert loop(run(["echo", "done"], text=text)) == (0, "done\n")
 
 
-def test_what_is_cancelled_is_killed_with_all_that_it_started(
-    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_cancelled_is_killed_with_all_that_it_started(loop: Loop, tmp_path: Path) -> None:
     """A shell and its child, which both have a pipe open for as long as they live."""
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    begin = asyncio.create_subprocess_exec
 
-    async def play() -> None:
-        begun = asyncio.Event()
-
-        async def begin_and_tell(*command: Any, **options: Any) -> asyncio.subprocess.Process:
-            process = await begin(*command, **options)
-            begun.set()
-            return process
-
-        monkeypatch.setattr(asyncio, "create_subprocess_exec", begin_and_tell)
+    async def play(steps: int) -> None:
+        pipe = tmp_path / f"pipe{steps}"
+        os.mkfifo(pipe)
         task = asyncio.create_task(run(["sh", "-c", f"exec 3>{pipe}; sleep 20 & wait"]))
-        await begun.wait()
+        for _ in range(steps):
+            await asyncio.sleep(0)
         with await asyncio.to_thread(pipe.open, "rb") as reader:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -67,7 +57,9 @@ def test_what_is_cancelled_is_killed_with_all_that_it_started(
             async with asyncio.timeout(10):
                 assert await asyncio.to_thread(reader.read) == b""
 
-    loop(play())
+    # From before it has begun, as far as its own task knows, to when it is waited for.
+    for steps in (0, 1, 5, 50):
+        loop(play(steps))
 
 
 def test_a_program_that_is_not_there_is_an_error(loop: Loop) -> None:
