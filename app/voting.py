@@ -25,7 +25,7 @@ DONE: Final[dict[Status, StatusName]] = {
 
 _CHOICES: Final[dict[Choice, int]] = {"up": 1, "down": -1}
 _RETRY_OVERLOADED_MS: Final = 1000
-_AT_ONCE: Final = 16
+_QUOTAS_AT_ONCE: Final = 16
 _REFUSALS: Final[dict[Status, ErrorCode]] = {
     Status.UNKNOWN_ITEM: "unknown_item",
     Status.NO_BALLOT: "no_ballot",
@@ -60,7 +60,7 @@ class Voting:
         self._quotas = quotas
         self._live = live
         self._now = now
-        self._turns = Turns(_AT_ONCE)
+        self._turns = Turns(_QUOTAS_AT_ONCE)
 
     def quota_of(self, agent: Agent) -> int | None:
         """Votes a day that the agent may use, None where there is no limit."""

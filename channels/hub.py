@@ -31,7 +31,8 @@ VIEW_ROWS: Final = 10
 """What a view costs the store, however few rows it has, in rows."""
 
 ROUND: Final = 8 * PORTION
-"""Rows after which whoever is shown the rest lets others have the process, and the store, for as long as it took."""
+"""Rows that are shown in one go, and as many that are read for newcomers. Where that is not all, votes then have the
+process and the store for as long as it took."""
 
 COMPLETE_AFTER: Final = 5.0
 """Seconds after which a view that was incomplete is read again, though its board may not have changed."""
