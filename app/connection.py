@@ -1,34 +1,25 @@
-"""One agent or viewer on a websocket: what it says, and what it is answered.
-
-Messages are dealt with in order; one that has to wait for a store holds back those behind it, and stops the
-reading. So does a client that does not read its answers: what it asked for is not even put together until it does.
-"""
+"""One agent or viewer on a websocket: what its messages mean, and what they are answered."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-import structlog
-
+from app.conversation import Conversation
 from app.registry import Registry
 from app.standings import check_window
 from app.voting import DONE, Voting
-from app.websocket import Websocket
-from channels import frames
-from channels.codec import Codec, Invalid, NotProtocol
-from channels.errors import BAD_TOKEN, NO_HELLO, NOT_PROTOCOL, RESTART, PlauditError
+from channels.codec import Codec, Invalid
+from channels.errors import NO_HELLO, RESTART, PlauditError
 from channels.hub import Hub
 from channels.protocol import (
     Ack,
     CastVote,
     ClientMessage,
-    Error,
     Hello,
     Ping,
     Pong,
@@ -39,13 +30,10 @@ from channels.protocol import (
 )
 from channels.ranking import score_of
 from channels.room import Subscription
-from channels.session import Expelled, Session, view_of
-from storage.errors import StorageError
+from channels.session import view_of
 from storage.types import Agent, AroundView, Board, ItemsView, Outcome, Query, Tenant, ViewSpec
 
 HELLO_WITHIN: Final = 10.0
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +52,14 @@ class Shared:
     on_ack: Callable[[float], None]
 
 
-class Connection(Websocket):
+class Connection(Conversation):
     """One agent or viewer. Votes of one that goes are still counted."""
 
     __slots__ = (
         "_brought",
-        "_inbox",
-        "_reader",
-        "_session",
         "_shared",
         "_subscriptions",
         "_token",
-        "_work",
         "address",
         "agent",
         "key_hash",
@@ -91,7 +75,7 @@ class Connection(Websocket):
         address: str,
         peers: set[Any],
     ) -> None:
-        super().__init__(transport, codec, peers)
+        super().__init__(transport, codec, peers, shared.clock, shared.message_rate)
         self._shared = shared
         self._token = token
         self.address = address
@@ -99,11 +83,7 @@ class Connection(Websocket):
         self.tenant: Tenant | None = None
         self.key_hash: bytes | None = None
         self._brought = 0  # votes
-        self._session = Session(shared.message_rate, shared.clock())
         self._subscriptions: dict[int, Subscription] | None = None
-        self._inbox: deque[ClientMessage | Invalid] | None = None
-        self._work: asyncio.Task[None] | None = None
-        self._reader: asyncio.Event | None = None  # while what is in the inbox waits for the client to read
         self._timer = self._loop.call_later(HELLO_WITHIN, self.expel, NO_HELLO, "no hello in time")
 
     @property
@@ -119,164 +99,43 @@ class Connection(Websocket):
             subscription.hold()
 
     def freed(self) -> None:
-        """Every view is brought up to date. What was sent while nothing was read comes at once, and is no flood."""
-        self._session.held(self._loop.time() - self.blocked_since)
+        """Every view is brought up to date."""
         for subscription in list((self._subscriptions or {}).values()):
             if self.blocked:
                 break
             subscription.catch_up()
         self._shared.hub.unblocked()
-        if self._reader is not None:
-            self._reader.set()
-
-    def left(self) -> None:
-        """What is in the inbox is not answered any more."""
-        self._inbox = None
-        if self._reader is not None:
-            self._reader.set()
+        super().freed()
 
     def gone(self) -> None:
         """Forgets everything about the client; votes on their way go on."""
-        if self._work is not None:
-            self._work.cancel()
+        super().gone()
         for subscription in (self._subscriptions or {}).values():
             self._shared.hub.leave(subscription)
         self._subscriptions = None
         self._shared.removed(self)
 
-    def quiesce(self) -> asyncio.Task[None] | None:
-        """Reads nothing more; what was read is still answered. Answers the work that is under way.
-
-        Work that waits for the client to read is none: nobody knows whether it ever will.
-        """
-        self.hush()
-        return self._work if self._reader is None else None
-
     def shutdown(self) -> None:
         """Called by uvicorn when the server stops."""
-        for message in () if self._closing else self._inbox or ():
+        for message in self.unanswered():
             if isinstance(message, CastVote | Retract):
-                self._refuse(message.id, PlauditError("overloaded", "The server restarts; send the vote again", 1000))
+                self.refuse(message.id, PlauditError("overloaded", "The server restarts; send the vote again", 1000))
         self.expel(RESTART, "the server restarts", retry_after_ms=1000)
 
-    # In
-
-    def weigh(self, frames: int) -> None:
-        """Frames that are no messages count, too."""
-        if not self._closing:
-            try:
-                self._session.weigh(frames, self._shared.clock())
-            except Expelled as error:
-                self.expel(error.code, error.message)
-
-    def received(self, message: frames.Message) -> None:
-        """Deals with what a frame holds, or has it wait for what came before."""
-        if message.opcode != self.codec.opcode:
-            self.expel(NOT_PROTOCOL, "the wrong kind of frame for the subprotocol")
-            return
-        try:
-            messages = self.codec.decode(message.payload)
-        except NotProtocol as error:
-            self.expel(NOT_PROTOCOL, str(error)[:100])
-            return
-        if self._work is not None:
-            if self._inbox is None:
-                self._inbox = deque()
-            self._inbox.extend(messages)
-            return
-        self._handle_all(messages)
-
-    def _handle_all(self, messages: Sequence[ClientMessage | Invalid]) -> None:
-        for place, message in enumerate(messages):
-            waiting = self._handle(message)
-            if self._closing:
-                return
-            if waiting is not None:
-                rest = messages[place + 1 :] if isinstance(messages, list) else ()
-                self._wait(waiting, message, rest)
-                return
-
-    def _wait(
-        self, work: Coroutine[Any, Any, None], message: ClientMessage | Invalid, rest: Sequence[ClientMessage | Invalid]
-    ) -> None:
-        """Lets a message take its time: the ones behind it wait, and nothing more is read."""
-        self._inbox = deque(rest)
-        self.pause()
-        self._work = self._loop.create_task(self._finish(work, message))
-
-    async def _finish(self, work: Coroutine[Any, Any, None], message: ClientMessage | Invalid) -> None:
-        since = self._shared.clock()
-        await self._guarded(work, message)
-        self._session.held(self._shared.clock() - since)
-        while self._inbox and not self._closing:
-            if self.blocked:
-                await self._until_freed()
-                continue
-            # What it said before we stopped reading is a sign of life too.
-            self.heard = True
-            message = self._inbox.popleft()
-            waiting = self._handle(message)
-            if waiting is not None:
-                since = self._shared.clock()
-                await self._guarded(waiting, message)
-                self._session.held(self._shared.clock() - since)
-        self._work = self._inbox = None
-        self.proceed()
-
-    async def _until_freed(self) -> None:
-        """Waits until the client reads again, or is sent away: a small message may ask for a large answer."""
-        self._reader = asyncio.Event()
-        try:
-            await self._reader.wait()
-        finally:
-            self._reader = None
-
-    async def _guarded(self, work: Coroutine[Any, Any, None], message: ClientMessage | Invalid) -> None:
-        """Answers whatever goes wrong with a message."""
-        try:
-            await work
-        except PlauditError as error:
-            if error.code == "unauthorized" and isinstance(message, Hello):
-                self.expel(BAD_TOKEN, error.message)
-            else:
-                self._refuse(message.id, error)
-        except StorageError as error:
-            # Whoever needs the store says at length that it is away; every client's every message needs not.
-            log.debug("message not answered for want of a store", error=str(error))
-            self._refuse(message.id, PlauditError("overloaded", "Not possible now; try again", 1000))
-        except Exception:
-            log.exception("message failed", type=type(message).__name__)
-            self._refuse(message.id, PlauditError("internal"))
-
-    def _handle(self, message: ClientMessage | Invalid) -> Coroutine[Any, Any, None] | None:
+    def answer(self, message: ClientMessage | Invalid) -> Coroutine[Any, Any, None] | None:
         """Deals with one message at once, or answers what has to be waited for."""
-        try:
-            self._session.admit(message, self._shared.clock())
-            match message:
-                case CastVote() | Retract():
-                    return self._vote(message)
-                case Subscribe():
-                    return self._subscribe(message)
-                case Unsubscribe():
-                    self._unsubscribe(message)
-                case Ping():
-                    self.send(Pong(message.id, self._shared.now()))
-                case Hello():
-                    return self._hello(message)
-        except PlauditError as error:
-            self._refuse(message.id, error)
-        except Expelled as error:
-            self.expel(error.code, error.message)
-        except Exception:
-            log.exception("message failed", type=type(message).__name__)
-            self._refuse(message.id, PlauditError("internal"))
+        match message:
+            case CastVote() | Retract():
+                return self._vote(message)
+            case Subscribe():
+                return self._subscribe(message)
+            case Unsubscribe():
+                self._unsubscribe(message)
+            case Ping():
+                self.send(Pong(message.id, self._shared.now()))
+            case Hello():
+                return self._hello(message)
         return None
-
-    def _refuse(self, name: str | int | None, error: PlauditError) -> None:
-        refusal = Error(name, error.code, error.message, error.temporary)
-        if error.retry_after_ms is not None:
-            refusal.retry_after_ms = error.retry_after_ms
-        self.send(refusal)
 
     # Votes
 
@@ -318,7 +177,7 @@ class Connection(Websocket):
         if word is None:
             error = self._shared.voting.refusal(outcome)
             assert error is not None
-            self._refuse(name, error)
+            self.refuse(name, error)
         else:
             score = score_of(outcome.points)
             self.send(Ack(name, word, outcome.seq, score, outcome.up, outcome.down, outcome.quota))
