@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-from app.movement import FindsRanks, Movement, Ranks
+from app.movement import FindsRanks, Movement
 from app.turns import Turns
+from app.views import Views
 from channels.errors import PlauditError
 from channels.ranking import View
 from channels.wire import Label
 from storage.errors import StoreUnavailable
 from storage.live import LiveStore, title_field
-from storage.types import Board, Known, Query, Ranking, Row, Sample, TopView, ViewSpec, Window
+from storage.types import Board, Known, Query, Ranking, Sample, TopView, ViewSpec, Window
 
 AT_ONCE: Final = 16
 """Views that are read at a time for those who ask. The live store runs one script after the other, and what it does
@@ -44,6 +45,7 @@ class Standings:
         self._movement = Movement(samples)
         self._labels: dict[str, Label] = {}
         self._turns = Turns(AT_ONCE)
+        self._made = Views()
 
     def state(self, board: Board) -> State | None:
         """The newest (epoch, version) of a board that is known; None where only a read can tell."""
@@ -78,7 +80,9 @@ class Standings:
         views: list[View | None] = []
         for query in queries:
             ranking = found[whole.get(query, query)]
-            views.append(None if ranking is None else _view(query, ranking, before.get(_sample(query, ranking))))
+            views.append(
+                None if ranking is None else self._made.of(query, ranking, before.get(_sample(query, ranking)))
+            )
         return views
 
     async def labels(self, board: Board, items: Iterable[str]) -> dict[str, Label]:
@@ -105,18 +109,6 @@ def check_window(board: Board, window: Window) -> None:
 
 def _sample(query: Query, ranking: Ranking) -> Sample:
     return Sample(query.board, query.window, ranking.reference)
-
-
-def _view(query: Query, ranking: Ranking, before: Ranks | None) -> View:
-    top = isinstance(query.view, TopView)
-    own = ranking.rows[: query.view.limit] if isinstance(query.view, TopView) else ranking.rows
-    rows = [_moved(row, before) for row in own] if before else own
-    incomplete = before is None and ranking.reference != 0
-    return View.of(ranking.epoch, ranking.version, ranking.total, rows, top=top, incomplete=incomplete)
-
-
-def _moved(row: Row, before: Ranks) -> Row:
-    return Row(row.item, row.rank, row.points, row.up, row.down, before.get(row.item))
 
 
 def _lost_events(ranking: Ranking | None, known: Known | None) -> bool:

@@ -13,7 +13,7 @@ from channels.ranking import View, order_key, rank_rows
 from storage.types import Row
 
 
-class Change(Struct, frozen=True):
+class Change(Struct, frozen=True, gc=False):
     """The step of a view from version `prev` to `version`, within one epoch.
 
     `rows` are in ranking order and stand as they are at `version`. `entered` names those that the viewer did
@@ -38,15 +38,17 @@ def diff(old: View, new: View) -> Change | None:
     if old.epoch != new.epoch or old.top is not new.top:
         raise ValueError("no delta leads from one epoch or kind of view to another")
     before = old.rows
-    # Most rows stand where they stood: only the others are looked up.
-    moved = [row for was, row in zip_longest(before.values(), new.rows.values()) if was != row]
+    # Most rows stand where they stood, many of them as the same objects: only the others are looked up.
+    both = zip_longest(before.values(), new.rows.values())
+    moved = [] if before is new.rows else [row for was, row in both if was is not row and was != row]
     rows = tuple([row for row in moved if row is not None and before.get(row.item) != row])
     if new.top:
         rows = tuple([row for row in rows if not _only_moved(before.get(row.item), row)])
-    left = () if before.keys() <= new.rows.keys() else tuple([item for item in before if item not in new.rows])
+    entered = frozenset([row.item for row in rows if row.item not in before])
+    same = not entered and len(before) == len(new.rows)
+    left = () if same else tuple([item for item in before if item not in new.rows])
     if not rows and not left and old.total == new.total:
         return None
-    entered = frozenset([row.item for row in rows if row.item not in before])
     return Change(old.version, new.version, new.total, rows, entered, left, new.digest)
 
 

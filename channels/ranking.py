@@ -1,6 +1,7 @@
 """Rankings: order, competition ranks, scores as people read them, and the digest of a view. Pure."""
 
 from collections.abc import Iterable
+from itertools import islice
 from zlib import crc32
 
 from msgspec import Struct
@@ -8,29 +9,47 @@ from msgspec import Struct
 from storage.types import Row
 
 
-class View(Struct, frozen=True):
+class View(Struct, frozen=True, gc=False):
     """What a viewer of a board is shown, in state (epoch, version).
 
     `rows` are by item, in ranking order. `total` counts the board's items. `digest` is the contract's
-    checksum of the rows. In a `top` view the rows are the first of the ranking, so that their ranks follow
-    from their order. An `incomplete` view lacks the movement that it could have: it is worth reading again.
+    checksum of the rows, computed from `lines`, one for each. In a `top` view the rows are the first of the ranking,
+    so that their ranks follow from their order. An `incomplete` view lacks the movement that it could have: it is
+    worth reading again.
     """
 
     epoch: str
     version: int
     total: int
     rows: dict[str, Row]
+    lines: list[str]
     digest: int
     top: bool
     incomplete: bool = False
 
     @classmethod
     def of(
-        cls, epoch: str, version: int, total: int, rows: Iterable[Row], *, top: bool = True, incomplete: bool = False
+        cls,
+        epoch: str,
+        version: int,
+        total: int,
+        rows: Iterable[Row],
+        *,
+        top: bool = True,
+        incomplete: bool = False,
+        like: "View | None" = None,
     ) -> "View":
-        """A view of rows that stand in ranking order and carry their ranks."""
+        """A view of rows that stand in ranking order and carry their ranks.
+
+        What is known of rows of an earlier view, `like`, is taken from there where they are the same objects.
+        """
         by_item = {row.item: row for row in rows}
-        return cls(epoch, version, total, by_item, digest(by_item.values()), top, incomplete)
+        lines: list[str] = []
+        if like is not None:
+            earlier = zip(by_item.values(), like.rows.values(), like.lines, strict=False)
+            lines = [line if row is was else _line(row) for row, was, line in earlier]
+        lines += map(_line, islice(by_item.values(), len(lines), None))
+        return cls(epoch, version, total, by_item, lines, _checksum(lines), top, incomplete)
 
 
 def order_key(row: Row) -> tuple[int, str]:
@@ -76,8 +95,12 @@ def score_text(points: int) -> str:
 
 def digest(rows: Iterable[Row]) -> int:
     """CRC-32 (zlib) of the lines `item:score` in the order given, joined by newlines. 0 for no rows."""
-    lines = [
-        f"{row.item}:{row.points // 100}" if row.points % 100 == 0 else f"{row.item}:{score_text(row.points)}"
-        for row in rows
-    ]
+    return _checksum(map(_line, rows))
+
+
+def _line(row: Row) -> str:
+    return f"{row.item}:{row.points // 100}" if row.points % 100 == 0 else f"{row.item}:{score_text(row.points)}"
+
+
+def _checksum(lines: Iterable[str]) -> int:
     return crc32("\n".join(lines).encode())

@@ -21,6 +21,7 @@ from storage.calendar import Periods, periods_at
 from storage.connections import mended, messages, run_of, translated
 from storage.errors import StoreUnavailable
 from storage.pipe import ApplyPipe
+from storage.rows import Rows, decode
 from storage.types import (
     AroundView,
     Board,
@@ -30,6 +31,7 @@ from storage.types import (
     Position,
     Query,
     Ranking,
+    Row,
     TopView,
     ViewSpec,
 )
@@ -107,6 +109,7 @@ class LiveStore:
         )
         pool = self._redis.connection_pool
         pool.connection_class = mended(pool.connection_class)
+        self._rows = Rows()
         self._scripts = {name: self._redis.register_script(scripts.source(name)) for name in scripts.NAMES}
 
     async def __aenter__(self) -> Self:
@@ -164,9 +167,16 @@ class LiveStore:
         if not reply.epoch:
             raise StoreUnavailable("the live store is being filled")
         return [
-            None if isinstance(view, bool) else _ranking(reply, view, query.view)
+            None if isinstance(view, bool) else self._ranking(reply, view, query)
             for view, query in zip(reply.views, queries, strict=True)
         ]
+
+    def _ranking(self, reply: scripts.ReadReply, view: scripts.ViewReply, query: Query) -> Ranking:
+        if isinstance(query.view, TopView) and query.window != "trending":
+            rows = self._rows.of(query, view.rows)
+        else:
+            rows = _cut(decode(view.rows), query.view, view.skip)
+        return Ranking(reply.epoch, view.version, reply.seq, view.total, view.reference, rows)
 
     async def titles(self, shard: int, tenant: int, fields: Sequence[str]) -> list[tuple[str, str | None] | None]:
         """Title and artist of each `<item type>:<item id>`."""
@@ -323,17 +333,16 @@ def _pairs(flat: list[int]) -> dict[int, int]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _ranking(reply: scripts.ReadReply, view: scripts.ViewReply, spec: ViewSpec) -> Ranking:
+def _cut(rows: list[Row], view: ViewSpec, skip: int) -> list[Row]:
     # The script leaves ties in any order, and those at the ends whole: what of them belongs to the view is told here.
-    rows = view.rows
     rows.sort(key=lambda row: (-row.points, row.item))
-    match spec:
+    match view:
         case TopView(limit):
-            rows = rows[view.skip : view.skip + limit]
+            return rows[skip : skip + limit]
         case AroundView(item, span) if rows:
             place = next(place for place, row in enumerate(rows) if row.item == item)
-            rows = rows[max(0, place - span) : place + span + 1]
-    return Ranking(reply.epoch, view.version, reply.seq, view.total, view.reference, rows)
+            return rows[max(0, place - span) : place + span + 1]
+    return rows
 
 
 def _ballot(text: bytes) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from storage.types import WINDOWS, AroundView, Board, ItemsView, Query, Row, TopView
+from storage.types import WINDOWS, AroundView, Board, ItemsView, Query, TopView
 
 Name = Literal["apply", "hold", "read", "load", "resume", "roll", "trim"]
 NAMES: Final[tuple[Name, ...]] = ("apply", "hold", "read", "load", "resume", "roll", "trim")
@@ -43,12 +43,15 @@ class ApplyReply(msgspec.Struct, array_like=True):
 
 
 class ViewReply(msgspec.Struct, array_like=True):
-    """One view as `read.lua` answers it: with whole ties at its borders, so that `skip` rows come before the first."""
+    """One view as `read.lua` answers it: with whole ties at its borders, so that `skip` rows come before the first.
+
+    `storage.rows` decodes the rows.
+    """
 
     version: int
     total: int
     reference: int
-    rows: list[Row]
+    rows: msgspec.Raw
     skip: int
 
 

@@ -189,7 +189,7 @@ class Sample(NamedTuple):
     at: int
 
 
-class Query(msgspec.Struct, frozen=True, gc=False):
+class Query(msgspec.Struct, frozen=True, cache_hash=True, weakref=True):
     """One view of one window of a board: what a room shows, and what a read asks for."""
 
     board: int

@@ -6,9 +6,10 @@
 --
 -- Returns msgpack {epoch, seq, views}, the epoch empty and no views where the store is being filled and items are
 -- missing; a view is {version, total, reference, rows, skip}, or false where the live store does not know the board.
--- rows: {item id, rank, points, up, down} each; points never rise from row to row, but a tie is in any order (and
--- `items` in the order asked for). Of a tie that the view's border cuts there may be all: in order, the view begins
--- after `skip` rows (for `around`: `span` before the item) and is as long as asked for.
+-- rows: {item id, rank, points, up, down} each. Those of a `top` come in order and are no more than asked for, except
+-- in `trending`. There, and for `around`, points never rise from row to row, but a tie is in any order, and of one that
+-- the view's border cuts there may be all: in order, the view begins after `skip` rows (for `around`: `span` before
+-- the item) and is as long as asked for. `items` come in the order asked for.
 
 -- One window of one board: the zset holds minus the points of the items that have some; the items of score 0
 -- stand between its positive and its negative part, in the order of the list.
