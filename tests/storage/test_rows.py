@@ -51,3 +51,10 @@ def test_nothing_is_kept_for_a_query_that_nobody_keeps() -> None:
     del asked
     gc.collect()
     assert memory.of(query(), rows) is not first
+
+
+def test_the_answer_that_rows_came_in_is_not_kept() -> None:
+    memory, asked = Rows(), query()
+    answer = bytearray(msgspec.msgpack.encode([[["a", 1, 300, 3, 0]], "the rest of a long answer"]))
+    memory.of(asked, msgspec.msgpack.decode(answer, type=tuple[msgspec.Raw, str])[0])
+    answer.clear()  # which raises BufferError while anything refers to its bytes
