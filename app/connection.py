@@ -15,7 +15,7 @@ from app.standings import check_window
 from app.voting import DONE, Voting
 from channels.codec import Codec, Invalid
 from channels.errors import NO_HELLO, RESTART, PlauditError
-from channels.hub import Hub
+from channels.hub import VIEW_ROWS, Hub
 from channels.protocol import (
     Ack,
     CastVote,
@@ -88,8 +88,8 @@ class Connection(Conversation):
 
     @property
     def watched(self) -> int:
-        """Rows that it watches, over all its views."""
-        return self._session.rows
+        """What all that it watches costs, in rows."""
+        return self._session.rows + VIEW_ROWS * self._session.views
 
     # What becomes of the socket
 

@@ -62,11 +62,14 @@ class _GoneError(Exception):
 class _Door:
     """What an answer's cycle has of the transport. Closing it is the protocol's affair."""
 
-    __slots__ = ("close", "write")
+    __slots__ = ("close", "is_closing", "write")
 
-    def __init__(self, write: Callable[[bytes], None], close: Callable[[], None]) -> None:
+    def __init__(
+        self, write: Callable[[bytes], None], close: Callable[[], None], is_closing: Callable[[], bool]
+    ) -> None:
         self.write = write
         self.close = close
+        self.is_closing = is_closing
 
 
 class _Front(Shortcut):
@@ -91,7 +94,7 @@ class _Front(Shortcut):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Counts the connection, and gives it some seconds for a first request."""
         super().connection_made(transport)
-        self._door = _Door(transport.write, self._close)
+        self._door = _Door(transport.write, self._close, transport.is_closing)
         self._counted = True
         if self.house.enter(self._address):
             self._timer = self.loop.call_later(HEAD_WITHIN, self._late)
@@ -117,10 +120,18 @@ class _Front(Shortcut):
         elif self._timer is None and self._stage in {_HEAD, _BODY}:
             self._timer = self.loop.call_later(HEAD_WITHIN if self._stage == _HEAD else BODY_WITHIN, self._late)
 
-    def eof_received(self) -> None:
-        """The client asks nothing more: the transport closes by itself when all is sent."""
-        super().eof_received()
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio's; uvicorn's answers nothing
+        """The client asks nothing more. What it asked is answered first; who ends a stream has gone.
+
+        Where nothing is to be answered the transport closes by itself when all is sent.
+        """
         self._expect_reading()
+        answered = self._answered
+        begun = answered is None or answered.response_started or answered.response_complete
+        waits = self._lane is not None or (self._between and not begun)
+        if waits:
+            self.shutdown()
+        return waits
 
     def pause_writing(self) -> None:
         """The client does not keep up: it has its time for that."""

@@ -193,7 +193,8 @@ class Registry:
             return known
         before = self._by_slug.get(tenant.number)
         if before is None:
-            return await self._ask_for_boards(tenant)
+            # Once for all who ask, but not among those who asked before a notice came.
+            return await self._asked_boards.ask((tenant.number, self._forgotten), partial(self._ask_for_boards, tenant))
         with suppress(ArchiveUnavailable):
             return await self._asked_boards.ask(tenant.number, partial(self._ask_for_boards, tenant))
         return before

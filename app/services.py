@@ -83,6 +83,7 @@ class Services:
         # By far fewer than the archive has connections, which everything else shares.
         self.searches = Turns(2, within=1.0, lasting=2.0)
         self.listings = Turns(2, within=1.0, lasting=2.0)
+        self.looking_back = Turns(2, within=1.0, lasting=2.0)
         self.ledger = Ledger(archive)
         self.history = History(archive)
         self.comments = Comments(archive)

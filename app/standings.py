@@ -13,11 +13,14 @@ from channels.ranking import View
 from channels.wire import Label
 from storage.errors import StoreUnavailable
 from storage.live import LiveStore, title_field
-from storage.types import Board, Known, Query, Ranking, Sample, TopView, ViewSpec, Window
+from storage.types import AroundView, Board, Known, Query, Ranking, Sample, TopView, ViewSpec, Window
 
 AT_ONCE: Final = 16
 """Views that are read at a time for those who ask. The live store runs one script after the other, and what it does
 for everybody, such as votes and the hub's reads, must not stand behind a hundred of these."""
+
+FAR_AT_ONCE: Final = 2
+"""The same for views that do not begin at the top: on a large board one may take as long as hundreds of the others."""
 
 _LABELS: Final = 200_000
 
@@ -45,6 +48,7 @@ class Standings:
         self._movement = Movement(samples)
         self._labels: dict[str, Label] = {}
         self._turns = Turns(AT_ONCE)
+        self._far_turns = Turns(FAR_AT_ONCE)
         self._made = Views()
 
     def state(self, board: Board) -> State | None:
@@ -58,7 +62,8 @@ class Standings:
         a window that the board does not keep.
         """
         check_window(board, window)
-        async with self._turns.turn():
+        near = not isinstance(spec, AroundView) and not (isinstance(spec, TopView) and spec.offset)
+        async with (self._turns if near else self._far_turns).turn():
             (found,) = await self.views(board.shard, [(board, Query(board.number, window, spec))])
         if found is None:
             raise PlauditError("overloaded", "The board can't be read now", 1000)
@@ -66,7 +71,7 @@ class Standings:
         return found
 
     async def views(self, shard: int, wanted: Sequence[tuple[Board, Query]]) -> list[View | None]:
-        """Views of boards of one shard, as of one moment; None for a board that the live store does not have."""
+        """Views of boards of one shard, each as of one moment; None for a board that the live store does not have."""
         queries = [query for _, query in wanted]
         whole = _largest_tops(queries)
         asked = list(dict.fromkeys(whole.get(query, query) for query in queries))

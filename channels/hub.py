@@ -34,6 +34,9 @@ ROUND: Final = 8 * PORTION
 """Rows that are shown in one go, and as many that are read for newcomers. Where that is not all, votes then have the
 process and the store for as long as it took."""
 
+ROWS: Final = 1_000_000
+"""What all rooms may cost together, in rows: some half a gigabyte. One more is refused, those that there are stay."""
+
 COMPLETE_AFTER: Final = 5.0
 """Seconds after which a view that was incomplete is read again, though its board may not have changed."""
 
@@ -73,6 +76,7 @@ class Hub:
         self._rooms: dict[Query, Room] = {}
         self._by_board: dict[int, set[Room]] = {}
         self._empty: dict[Query, None] = {}
+        self._rows = 0
         self._versions: dict[int, tuple[str, int]] = {}
         self._dirty: dict[Room, float] = {}
         self._incomplete: set[Room] = set()
@@ -154,9 +158,8 @@ class Hub:
         if not self._current(room):
             await self._catch_up(room)
             # It may have been forgotten meanwhile, and even made anew by somebody else.
-            if self._rooms.setdefault(query, room) is not room:
+            if self._keep(room) is not room:
                 return await self.join(board, query, member, number, name=name, epoch=epoch, version=version)
-            self._by_board.setdefault(board.number, set()).add(room)
         if room.view is None:
             if room.empty:
                 self._rest(room)
@@ -186,10 +189,20 @@ class Hub:
     def _room(self, board: Board, query: Query) -> Room:
         room = self._rooms.get(query)
         if room is None:
-            room = self._rooms[query] = Room(board, query, top=isinstance(query.view, TopView))
-            self._by_board.setdefault(board.number, set()).add(room)
-            self._rest(room)
+            room = Room(board, query, top=isinstance(query.view, TopView))
+            if self._rows + _cost(room) > ROWS:
+                raise self._unavailable("too many different views are watched")
+            self._rest(self._keep(room))
         return room
+
+    def _keep(self, room: Room) -> Room:
+        """Keeps a room, unless there is one for its query; answers the one that is kept."""
+        kept = self._rooms.setdefault(room.query, room)
+        rooms = self._by_board.setdefault(room.board.number, set())
+        if kept is room and room not in rooms:
+            rooms.add(room)
+            self._rows += _cost(room)
+        return kept
 
     def leave(self, subscription: Subscription) -> None:
         """Ends a subscription. An empty room is kept for a while."""
@@ -210,6 +223,7 @@ class Hub:
         room = self._rooms.pop(query)
         rooms = self._by_board[room.board.number]
         rooms.discard(room)
+        self._rows -= _cost(room)
         if not rooms:
             del self._by_board[room.board.number]
 
@@ -283,13 +297,15 @@ class Hub:
     def _round(self, due: list[Room]) -> list[Room]:
         """What is shown at once, where that is not all: first what many watch, or those who watch little.
 
-        A few who watch much that nobody else does must not hold up all others. Among themselves they take turns.
+        A few who watch much that nobody else does must not hold up all others. The last quarter is for who has waited
+        longest: however many come before them, they get their turn.
         """
         if sum(map(_cost, due)) <= ROUND:
             return due
         due.sort(key=lambda room: (room.burden, self._dirty[room]))
-        costs = accumulate(map(_cost, due))
-        return due[: max(1, sum(cost <= ROUND for cost in costs))]
+        first = _fitting(due, ROUND * 3 // 4)
+        rest = sorted(due[len(first) :], key=self._dirty.__getitem__)
+        return [*first, *_fitting(rest, ROUND // 4)] or rest[:1]
 
     async def _next_tick(self, now: float) -> None:
         """Waits until the next room is due, or another one is marked that may be due sooner."""
@@ -345,6 +361,11 @@ class Hub:
             room.labels.update({item: found.get(item, Label(None)) for item in missing})
         room.seen_version, room.incomplete = view.version, view.incomplete
         return room.advance(view)
+
+
+def _fitting(rooms: list[Room], rows: int) -> list[Room]:
+    """As many of these, from the first on, as cost no more."""
+    return rooms[: sum(cost <= rows for cost in accumulate(map(_cost, rooms)))]
 
 
 def _cost(room: Room) -> int:

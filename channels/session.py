@@ -35,7 +35,17 @@ class Session:
     second's worth refused on top of that is flooding.
     """
 
-    __slots__ = ("_allowance", "_as_of", "_held", "_numbers", "_rate", "_views", "greeted", "may_vote", "rows")
+    __slots__ = (
+        "_allowance",
+        "_as_of",
+        "_held",
+        "_numbers",
+        "_rate",
+        "greeted",
+        "may_vote",
+        "rows",
+        "views",
+    )
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
@@ -45,9 +55,10 @@ class Session:
         self._numbers = 0
         self.greeted = False
         self.may_vote = False
-        self._views = 0
+        self.views = 0
+        """That it watches."""
         self.rows = 0
-        """That it watches, over all its views."""
+        """In these views, at most."""
 
     def admit(self, message: ClientMessage | Invalid, now: float) -> None:
         """Lets a message pass at `now` (seconds, of a clock that never goes back).
@@ -74,19 +85,19 @@ class Session:
 
     def _check_measure(self, view: ViewSpec) -> None:
         """What a connection watches costs the server at every tick."""
-        if self._views >= MAX_SUBSCRIPTIONS:
+        if self.views >= MAX_SUBSCRIPTIONS:
             raise PlauditError("invalid", f"A connection may watch {MAX_SUBSCRIPTIONS} views at a time")
         if self.rows + view.rows > MAX_ROWS:
             raise PlauditError("invalid", f"A connection may watch {MAX_ROWS:,} rows at a time, over all its views")
 
     def watch(self, view: ViewSpec) -> None:
         """Counts a view that the connection watches from now on."""
-        self._views += 1
+        self.views += 1
         self.rows += view.rows
 
     def unwatch(self, view: ViewSpec) -> None:
         """Counts it no more."""
-        self._views -= 1
+        self.views -= 1
         self.rows -= view.rows
 
     def next_number(self) -> int:

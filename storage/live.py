@@ -155,21 +155,30 @@ class LiveStore:
         return _position(found), run_of(info)
 
     async def read(self, shard: int, queries: Sequence[Query]) -> list[Ranking | None]:
-        """Views of boards of one shard, all as of one moment; None for a board that is not there.
+        """Views of boards of one shard, each as of one moment; None for a board that is not there.
 
         Raises StoreUnavailable where the store is empty or being filled, rather than show half of a board.
         """
-        arguments = [scripts.query_arguments(query) for query in queries]
+        found: list[Ranking | None] = []
+        while len(found) < len(queries):
+            # Views for which much has to be looked at come a few at a time, and votes in between.
+            wanted = queries[len(found) :]
+            reply = await self._read(shard, wanted)
+            found += [
+                None if isinstance(view, bool) else self._ranking(reply, view, query)
+                for view, query in zip(reply.views, wanted, strict=False)
+            ]
+        return found
+
+    async def _read(self, shard: int, queries: Sequence[Query]) -> scripts.ReadReply:
+        arguments = scripts.pack([scripts.query_arguments(query) for query in queries])
         with translated():
             async with asyncio.timeout(READ_WITHIN):
-                packed = await self._run("read", shard, scripts.pack(arguments))
+                packed = await self._run("read", shard, arguments)
         reply = scripts.decode_read(packed)
         if not reply.epoch:
             raise StoreUnavailable("the live store is being filled")
-        return [
-            None if isinstance(view, bool) else self._ranking(reply, view, query)
-            for view, query in zip(reply.views, queries, strict=True)
-        ]
+        return reply
 
     def _ranking(self, reply: scripts.ReadReply, view: scripts.ViewReply, query: Query) -> Ranking:
         if isinstance(query.view, TopView) and query.window != "trending":

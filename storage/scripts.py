@@ -56,7 +56,7 @@ class ViewReply(msgspec.Struct, array_like=True):
 
 
 class ReadReply(msgspec.Struct, array_like=True):
-    """What `read.lua` answers: epoch, last seq, and a view or False for each that was asked for."""
+    """What `read.lua` answers: epoch, last seq, and a view or False for each of the first that were asked for."""
 
     epoch: str
     seq: int

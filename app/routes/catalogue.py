@@ -208,7 +208,9 @@ async def _shown(services: Services, board: Board, found: Sequence[Kept], shape:
         try:
             wanted = ItemsView(tuple(kept.item.id for kept in found))
             live = (await services.standings.view(board, "all", wanted)).rows
-        except StoreUnavailable:
+        except (StoreUnavailable, PlauditError) as error:
+            if isinstance(error, PlauditError) and error.code != "overloaded":
+                raise
             # A catalogue whose counts are a moment old is better than none.
             live = {}
     return [_catalogued(kept, board.slug, live.get(kept.item.id), shape) for kept in found]

@@ -78,9 +78,10 @@ async def read_history(request: Request) -> ASGIResponse:
         raise PlauditError("invalid", "`since` is not before `until`")
     if until - since > history.HOURS_KEPT or since <= 0:
         raise PlauditError("invalid", f"At most {timedelta(milliseconds=history.HOURS_KEPT).days} days are kept")
-    lines = await services.history.lines(
-        board.number, query.window, since, until, top=query.top, item_id=query.item, samples=query.samples
-    )
+    async with services.looking_back.turn():
+        lines = await services.history.lines(
+            board.number, query.window, since, until, top=query.top, item_id=query.item, samples=query.samples
+        )
     times = [moment(at) for at in lines.times]
     told = History(board.slug, query.window, moment(since), moment(until), times, [_line(line) for line in lines.items])
     return answer(told, headers=_SHARED)

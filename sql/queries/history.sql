@@ -13,9 +13,9 @@ having count(*) > 0
 on conflict do nothing;
 
 -- name: history(board, window, since, until, step)
--- How the first of a ranking stood over time: the last sample of each step of so many seconds, and before them the
--- one that stood when the time began.
-select distinct on (slot) greatest(floor(extract(epoch from sampled_at - :since::timestamptz) / :step::float8), -1) as slot,
+-- How the first of a ranking stood over time: the last sample of each step of so many seconds, up to its end, and before
+-- them the one that stood when the time began.
+select distinct on (slot) greatest(ceil(extract(epoch from sampled_at - :since::timestamptz) / :step::float8) - 1, -1) as slot,
        sampled_at, items, points
 from rank_history
 where board_id = :board and time_window = :window and sampled_at <= :until

@@ -1,15 +1,23 @@
--- Reads views of boards, each as of one moment. Writes nothing and knows no clock: windows are as their
+-- Reads views of boards, as of one moment. Writes nothing and knows no clock: windows are as their
 -- board's state says, so that (epoch, version) names what is read.
 --
 -- ARGV[1]  msgpack array of views, each {board, window, kind, a, b}: `top` limit offset, `items` {item id, ...},
 --          `around` item span. A window that the board does not keep is empty: all its items have score 0.
 --
 -- Returns msgpack {epoch, seq, views}, the epoch empty and no views where the store is being filled and items are
--- missing; a view is {version, total, reference, rows, skip}, or false where the live store does not know the board.
+-- missing. There is at least one view, and maybe not as many as were asked for: the others are to be asked for again,
+-- and are then as of another moment. A view is {version, total, reference, rows, skip}, or false where the live store
+-- does not know the board.
 -- rows: {item id, rank, points, up, down} each. Those of a `top` come in order and are no more than asked for, except
 -- in `trending`. There, and for `around`, points never rise from row to row, but a tie is in any order, and of one that
 -- the view's border cuts there may be all: in order, the view begins after `skip` rows (for `around`: `span` before
 -- the item) and is as long as asked for. `items` come in the order asked for.
+
+-- Places of rankings that were looked at so far. Where few have a score of 0, or many share one, a view may take as many
+-- as there are items: a script that has seen its share leaves the views that are left to the next one, and votes come in
+-- between.
+local looked_at = 0
+local SHARE = 20000
 
 -- One window of one board: the zset holds minus the points of the items that have some; the items of score 0
 -- stand between its positive and its negative part, in the order of the list.
@@ -78,6 +86,7 @@ local FAR = 12 -- to find out where an item stands takes as long as to walk past
 -- it is for those who skip far more.
 local function zero_at(w, skip)
   local others = w.total - w.zeros
+  looked_at = looked_at + others
   local places = {}
   for first = 0, others - 1, 1000 do
     for _, id in ipairs(redis.call('ZRANGE', w.zset, first, math.min(first + 999, others - 1))) do
@@ -108,6 +117,7 @@ local function walk_tie(w, points, start, step, skip, count, most)
     local first = step > 0 and place or math.max(0, place - portion + 1)
     local last = step > 0 and place + portion - 1 or place
     local ids = redis.call('ZRANGE', w.list, first, last)
+    looked_at = looked_at + #ids
     local stored = redis.call('ZMSCORE', w.zset, unpack(ids))
     for i = 1, #ids do
       local n = step > 0 and i or #ids - i + 1
@@ -143,6 +153,7 @@ end
 local function read_places(w, first, last, rows)
   if last < first then return end
   local flat = redis.call('ZRANGE', w.zset, first, last, 'WITHSCORES')
+  looked_at = looked_at + #flat / 2
   for i = 1, #flat, 2 do rows[#rows + 1] = { flat[i], 0, points_of(w, tonumber(flat[i + 1])), 0, 0 } end
 end
 
@@ -268,6 +279,7 @@ if not meta[1] or not (meta[3] or meta[4]) then return cmsgpack.pack({ '', 0, {}
 
 local views = {}
 for n, view in ipairs(cmsgpack.unpack(ARGV[1])) do
+  if looked_at > SHARE then break end
   local board, window, kind, a, b = unpack(view, 1, 5)
   local w = open_window(board, window)
   if w then

@@ -337,6 +337,37 @@ async def test_an_end_of_what_is_asked_does_not_hold_an_answer_up(
         await stage.until(lambda: narrow.connections == 0)
 
 
+async def test_who_wants_to_be_told_to_go_on_is(stage: Stage) -> None:
+    body = b'{"item_type":"song","item_id":"s1","vote":"up"}'
+    head = b"POST /api/v1/vote HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nAuthorization: Bearer %s\r\n"
+    head = head % (await stage.key()).encode() + b"Content-Length: %d\r\n\r\n" % len(body)
+    async with wire(stage) as client:
+        statuses = []
+        for _ in range(2):
+            client.send(head)
+            assert await client.answer() == (100, {}, b"")
+            client.send(body)
+            statuses.append((await client.answer())[0])
+    assert statuses == [201, 200]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_whoever_asks_nothing_more_is_answered(stage: Stage, times: int) -> None:
+    body = b'{"item_type":"song","item_id":"s1","vote":"up"}'
+    head = b"POST /api/v1/vote HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n"
+    ask = head % ((await stage.key()).encode(), len(body)) + body
+    async with wire(stage) as client:
+        statuses = []
+        for _ in range(times - 1):  # from then on it takes the short way
+            client.send(ask)
+            statuses.append((await client.answer())[0])
+        client.send(ask)
+        client.writer.write_eof()
+        statuses.append((await client.answer())[0])
+        assert await client.ended()
+    assert statuses == [201, 200, 200][:times]
+
+
 async def test_whoever_reads_slowly_gets_all_of_an_answer(
     stage: Stage, narrow: Narrow, monkeypatch: pytest.MonkeyPatch
 ) -> None:

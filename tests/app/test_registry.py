@@ -9,7 +9,8 @@ from app.questions import PATIENCE
 from app.registry import Registry
 from channels.errors import PlauditError
 from storage.errors import ArchiveUnavailable
-from storage.types import Tenant
+from storage.types import Board, Tenant
+from tests.channels.theatre import board
 from tests.channels.virtual import run
 
 
@@ -111,5 +112,45 @@ def test_while_postgres_is_silent_guessing_takes_none_of_its_connections() -> No
             assert await guess(registry, [*NOBODY, "default"]) == ["unavailable"] * 100 + ["default"]
         assert asyncio.get_running_loop().time() < 2 * PATIENCE
         assert directory.asked == 2
+
+    run(main())
+
+
+class BoardsKept:
+    """Knows a board of every tenant, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def of_tenant(self, tenant: int) -> list[Board]:
+        self.asked += 1
+        await asyncio.sleep(0.01)
+        return [board(tenant)]
+
+
+def test_when_boards_changed_one_asks_for_all() -> None:
+    async def main() -> None:
+        boards, tenant = BoardsKept(), Tenant(1, "default", 0)
+        registry = Registry(cast("Any", Directory()), cast("Any", boards), "default")
+        registry.heard()
+        for asked in (1, 2):
+            found = await asyncio.gather(*(registry.boards(tenant) for _ in range(300)))
+            assert all(known.keys() == {"board-1"} for known in found)
+            assert boards.asked == asked
+            registry.forget_boards(tenant.number)
+
+    run(main())
+
+
+def test_whoever_asks_after_a_notice_gets_no_answer_from_before_it() -> None:
+    async def main() -> None:
+        boards, tenant = BoardsKept(), Tenant(1, "default", 0)
+        registry = Registry(cast("Any", Directory()), cast("Any", boards), "default")
+        registry.heard()
+        early = asyncio.create_task(registry.boards(tenant))
+        await asyncio.sleep(0)
+        registry.forget_boards(tenant.number)
+        await asyncio.gather(early, *(registry.boards(tenant) for _ in range(3)))
+        assert boards.asked == 2
 
     run(main())

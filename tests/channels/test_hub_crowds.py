@@ -5,7 +5,10 @@ from itertools import pairwise
 
 import pytest
 
-from tests.channels.theatre import BOARDS, RATE, READ, TICK, AwayError, Theatre, board, in_virtual_time
+from channels import hub as hub_module
+from channels.hub import VIEW_ROWS
+from tests.channels import theatre as theatre_module
+from tests.channels.theatre import BOARDS, RATE, READ, TICK, TOP, AwayError, Theatre, board, in_virtual_time
 from tests.channels.viewer import Viewer
 
 
@@ -174,3 +177,44 @@ async def test_one_who_joins_while_the_store_is_away_leaves_the_others_their_cha
     theatre.away = False
     await theatre.quiet()
     assert theatre.score(viewer) == 200
+
+
+@in_virtual_time
+async def test_nobody_waits_for_ever_behind_those_who_watch_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(theatre_module, "READ", 0.02)
+    theatre = Theatre()
+    crowd = [Viewer() for _ in range(400)]
+    for number, viewer in enumerate(crowd, 2):
+        viewer.watched = 30
+        theatre.vote(100, number)
+        await theatre.join(viewer, of=board(number))
+    theatre.vote(100)
+    lonely = Viewer()
+    await theatre.join(lonely)
+    await theatre.quiet()
+    lonely.messages.clear()
+    for points in range(200, 300):
+        for number in range(1, 402):
+            theatre.vote(points, number)
+        await asyncio.sleep(TICK)
+    assert len(lonely.messages) > 10
+
+
+@in_virtual_time
+async def test_different_views_are_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "ROWS", 3 * (VIEW_ROWS + TOP))
+    monkeypatch.setattr(hub_module, "LINGER", 0)
+    theatre = Theatre()
+    places = []
+    for number in range(1, 4):
+        theatre.vote(100, number)
+        places.append(await theatre.join(Viewer(), of=board(number)))
+    theatre.vote(100, 4)
+    for _ in range(2):
+        with pytest.raises(AwayError):
+            await theatre.join(Viewer(), of=board(4))
+        await theatre.join(Viewer(), of=board(3))
+    theatre.hub.leave(places[0])
+    await theatre.join(Viewer(), of=board(4))
+    with pytest.raises(AwayError):
+        await theatre.join(Viewer(), of=board(1))

@@ -83,3 +83,14 @@ async def test_the_timekeeper_keeps_every_window_of_a_board_that_changed(house: 
         # Nothing but trending changed after the first minute, so that nothing was kept.
         assert lines.times == [NOON]
         assert [(line.item_id, line.ranks, line.points) for line in lines.items] == [("fugue", [1], [100])]
+
+
+async def test_a_step_ends_with_its_end_and_what_stood_at_the_beginning_came_before(
+    house: House, archive: Archive
+) -> None:
+    history = History(archive)
+    for minute in (0, 1, 10, 11, 20):
+        await history.add(house.songs.number, "all", NOON + minute * MINUTE, [Row(SONGS[0], 1, minute * 100, 1, 0)])
+    lines = await history.lines(house.songs.number, "all", NOON, NOON + 20 * MINUTE, top=1, item_id=None, samples=2)
+    assert [(at - NOON) // MINUTE for at in lines.times] == [0, 10, 20]
+    assert [line.points for line in lines.items] == [[0, 1000, 2000]]

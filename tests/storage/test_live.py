@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from redis.asyncio.client import PubSub
@@ -12,7 +13,7 @@ from storage import connections
 from storage.errors import StoreRefused, StoreUnavailable
 from storage.hold import Hold
 from storage.live import LiveStore
-from storage.types import Changed, Vote
+from storage.types import AroundView, Changed, Query, TopView, Vote
 from tests.proxy import Proxy, unix_socket
 from tests.storage.shard import EPOCH, NOON, Shard, board, board_items, emptied, open_shard, opened
 
@@ -147,3 +148,32 @@ async def test_titles_are_kept_by_tenant(redis_url: str) -> None:
 async def give_title(shard: Shard, item: str, title: str) -> None:
     (made,) = board_items({item: 1})
     await shard.live.add_items(board(1, SHARD), [made._replace(title=title)], NOON)
+
+
+async def test_views_for_which_much_has_to_be_looked_at_leave_room_for_votes(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where few items have a score of 0, one that has is far from the next."""
+    rules, many = board(1, SHARD), {f"item-{n:05d}": n for n in range(9000)}
+    lonely = ["item-00000", "item-04500", "item-08999"]
+    calls = 0
+    async with open_shard(redis_url, number=SHARD) as shard:
+        live = shard.live
+        await live.add_items(rules, board_items(many), NOON)
+        voted = {item: -100 if n % 2 else 100 for n, item in enumerate(many) if item not in lonely}
+        await live._redis.zadd(f"{live.tag(SHARD)}:z:{rules.number}:all", voted)
+        queries = [Query(rules.number, "all", AroundView("item-04500", span)) for span in range(1, 13)]
+        queries.append(Query(99, "all", TopView(1)))
+        alone = [(await live.read(SHARD, [query]))[0] for query in queries]
+        run = live._run
+
+        async def counted(*arguments: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return await run(*arguments)
+
+        monkeypatch.setattr(live, "_run", counted)
+        assert await live.read(SHARD, queries) == alone
+    assert alone[-1] is None
+    assert [row.item for row in alone[0].rows] == lonely  # type: ignore[union-attr]
+    assert calls == 5  # three views of 9,000 places are over 20,000; then there is the board that is not

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.turns import Turns
 from storage.errors import StoreUnavailable
 from tests.app.conftest import House, song, tool
 from tests.app.contract import refusal
@@ -162,3 +163,12 @@ async def test_searches_that_last_leave_the_archive_to_others(house: House) -> N
             assert [refusal(await search) for search in searches] == [(503, "overloaded")] * 20
         assert await observer.fetchval(waiting) == 0
         assert (await house.door.get("/api/v1/songs?q=song")).status_code == 200
+
+
+async def test_where_too_many_read_rankings_songs_come_with_the_counts_that_are_kept(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house.services.standings, "_turns", Turns(0, within=0.01))
+    assert refusal(await house.door.get("/api/v1/boards/songs?limit=7")) == (503, "overloaded")
+    found = (await house.door.get("/api/v1/songs/s1")).json()
+    assert (found["id"], found["score"]) == ("s1", 0)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.turns import Turns
 from storage.calendar import moment
 from storage.types import Row
 from tests.app.conftest import House
@@ -131,3 +132,8 @@ async def test_how_lively_a_board_is(house: House) -> None:
     told = (await house.door.get("/api/v1/boards/songs/activity")).json()
     assert (told["viewers"], told["ask_after_ms"]) == (1000, 6000)
     assert refusal(await house.door.get("/api/v1/boards/none/activity")) == (404, "unknown_board")
+
+
+async def test_only_so_many_look_back_at_a_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(house.services, "looking_back", Turns(0, within=0.01))
+    assert refusal(await house.door.get("/api/v1/boards/songs/history")) == (503, "overloaded")
