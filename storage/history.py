@@ -5,7 +5,8 @@ Samples are taken only where a board changed, so what stood at a moment is the l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from storage.archive import Archive, Record
@@ -91,13 +92,16 @@ class History:
                 if number is None:
                     raise NotFound(f"there is no {item_id!r} on the board")
             span: dict[str, Any] = {"since": moment(since), "until": moment(until), "step": step}
-            found = [
-                _sample(row, since)
-                async for row in self._queries.history(connection, board=board, window=window, **span)
-            ]
-            chosen = _chosen(found, top, number)
+            rows = [row async for row in self._queries.history(connection, board=board, window=window, **span)]
+            chosen = _chosen(rows[-1:], top, number)
             labels = {row["id"]: row async for row in self._queries.items_by_number(connection, numbers=chosen)}
-        return Lines([sample.at for sample in found], [_line(labels, item, found) for item in chosen if item in labels])
+        # Some ten milliseconds for the most that can be asked for.
+        return await asyncio.to_thread(_lines, rows, since, chosen, labels)
+
+
+def _lines(rows: Sequence[Record], since: int, chosen: Sequence[int], labels: Mapping[int, Record]) -> Lines:
+    found = [_sample(row, since) for row in rows]
+    return Lines([sample.at for sample in found], [_line(labels, item, found) for item in chosen if item in labels])
 
 
 def _sample(row: Record, since: int) -> _Sample:
@@ -110,8 +114,8 @@ def _sample(row: Record, since: int) -> _Sample:
     return _Sample(max(since, milliseconds(row["sampled_at"])), standings)
 
 
-def _chosen(samples: Sequence[_Sample], top: int, number: int | None) -> list[int]:
-    first: Iterable[int] = list(samples[-1].standings)[:top] if samples else []
+def _chosen(latest: Sequence[Record], top: int, number: int | None) -> list[int]:
+    first = [item for row in latest for item in row["items"][:top]]
     return list(dict.fromkeys([*first, *([] if number is None else [number])]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Final
 
@@ -82,8 +83,9 @@ async def read_history(request: Request) -> ASGIResponse:
         lines = await services.history.lines(
             board.number, query.window, since, until, top=query.top, item_id=query.item, samples=query.samples
         )
+        items = await asyncio.to_thread(lambda: [_line(line) for line in lines.items])
     times = [moment(at) for at in lines.times]
-    told = History(board.slug, query.window, moment(since), moment(until), times, [_line(line) for line in lines.items])
+    told = History(board.slug, query.window, moment(since), moment(until), times, items)
     return answer(told, headers=_SHARED)
 
 
