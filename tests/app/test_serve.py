@@ -207,11 +207,14 @@ async def test_beside_a_server(data: Path) -> None:
 def workers(server: Serving) -> list[psutil.Process]:
     """The server processes of a server."""
     assert server._process is not None
-    return [
-        child
-        for child in psutil.Process(server._process.pid).children()
-        if child.status() != psutil.STATUS_ZOMBIE and "app.worker" in child.cmdline()
-    ]
+    return [child for child in psutil.Process(server._process.pid).children() if _is_worker(child)]
+
+
+def _is_worker(child: psutil.Process) -> bool:
+    try:
+        return child.status() != psutil.STATUS_ZOMBIE and "app.worker" in child.cmdline()
+    except psutil.NoSuchProcess:  # it ended since it was listed
+        return False
 
 
 @asynccontextmanager
