@@ -128,7 +128,7 @@ class _Front(Shortcut):
         self._expect_reading()
         answered = self._answered
         begun = answered is None or answered.response_started or answered.response_complete
-        waits = self._lane is not None or (self._between and not begun)
+        waits = self._lane is not None or (self._between and not begun and self._stage != _GONE)
         if waits:
             self.shutdown()
         return waits

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from channels import room as room_module
+from channels.hub import VIEW_ROWS
 from tests.app.sockets import JSON, MSGPACK, Client, Message, OpenStage, Stage
 from tests.storage.shard import emptied
 
@@ -260,3 +261,16 @@ async def test_a_live_state_that_was_rebuilt_is_a_snapshot_for_everyone(stage: S
         if watcher.entries["s3"]["score"] != 1:
             await watcher.until(s3=1)
         assert watcher.entries["s2"]["score"] == 1
+
+
+async def test_what_a_connection_watches_counts_with_what_each_view_costs_by_itself(stage: Stage) -> None:
+    async with stage.viewer() as viewer:
+        (connection,) = stage.services.gateway._connections
+        costs = []
+        first = await viewer.ask("subscribe", board="songs", top=1)
+        costs.append(connection.watched)
+        await viewer.ask("subscribe", board="songs", around="s1", span=0)
+        costs.append(connection.watched)
+        await viewer.ask("unsubscribe", sub=first["sub"])
+        costs.append(connection.watched)
+    assert costs == [VIEW_ROWS + 1, 2 * (VIEW_ROWS + 1), VIEW_ROWS + 1]
