@@ -13,6 +13,7 @@ import structlog
 from app.connection import Connection, Shared
 from app.proxies import Proxies, place_of
 from app.registry import Registry
+from app.settings import Deflated
 from app.voting import Voting
 from channels.codec import Codec
 from channels.errors import BAD_TOKEN, NOT_READING, OVERLOADED
@@ -44,6 +45,7 @@ class Gateway:
         limit_per_address: int | None,
         origins: Iterable[str],
         proxies: Proxies,
+        deflate: Deflated,
         on_ack: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.proxies = proxies
@@ -68,6 +70,7 @@ class Gateway:
         self._limit = limit
         self._limit_per_address = limit_per_address
         self._origins = frozenset(origins)
+        self._deflate = deflate
         self._quiet = False
         self._connections: set[Connection] = set()
         self._by_address: Counter[str] = Counter()
@@ -191,6 +194,10 @@ class Gateway:
                     connection.expel(NOT_READING, "the client stopped reading")
                 elif silent:
                     connection.probe()
+
+    def deflates(self, origin: str | None) -> bool:
+        """Whether whoever offers to take compressed messages gets them; browsers are who name an origin."""
+        return self._deflate == "all" or (self._deflate == "browsers" and origin is not None)
 
     def allows(self, origin: str | None, host: str | None) -> bool:
         """Whether a page of this origin may connect: the server's own, or one of those in the settings."""

@@ -16,6 +16,7 @@ from websockets.server import ServerProtocol
 from app.answers import as_bytes
 from app.connection import Connection
 from app.gateway import Gateway
+from channels import deflate
 from channels.codec import CODECS, JSON, Codec
 
 PATH: Final = "/ws"
@@ -91,7 +92,13 @@ def _answer(protocol: ServerProtocol, event: Request, gateway: Gateway) -> tuple
         return protocol.reject(HTTPStatus.BAD_REQUEST, f"Known subprotocols: {', '.join(CODECS)}.\n"), JSON
     if known is not None:
         response.headers["Sec-WebSocket-Protocol"] = known.subprotocol
-    return response, known or JSON
+    codec = known or JSON
+    if gateway.deflates(event.headers.get("Origin")):
+        extension = deflate.agreed(event.headers.get_all("Sec-WebSocket-Extensions"))
+        if extension is not None:
+            response.headers["Sec-WebSocket-Extensions"] = extension
+            codec = codec.deflating
+    return response, codec
 
 
 def _bearer(header: str | None) -> str | None:

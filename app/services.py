@@ -122,6 +122,7 @@ class Services:
             limit_per_address=settings.connections_per_address,
             origins=settings.origins,
             proxies=self.proxies,
+            deflate=settings.deflate,
             on_ack=partial(self.metrics.acked, "websocket"),
         )
         self.scrape: Scrape = self._own_numbers

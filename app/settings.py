@@ -19,6 +19,7 @@ import msgspec
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
+Deflated = Literal["off", "browsers", "all"]
 
 
 class SettingsError(Exception):
@@ -291,6 +292,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "Seconds of silence after which a websocket is probed.",
         ),
     ] = 25.0
+    deflate: Annotated[
+        Deflated,
+        Setting(
+            "PLAUDIT_DEFLATE",
+            _one_of("off", "browsers", "all"),
+            "Which websockets are compressed, where the client offers it: `off`, `browsers` or `all`. Deltas become a "
+            "third of what they were, but libraries that agree to it compress each vote too, which saves nothing.",
+        ),
+    ] = "browsers"
     log_level: Annotated[
         LogLevel,
         Setting(

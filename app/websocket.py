@@ -64,7 +64,7 @@ class Websocket(asyncio.Protocol, ABC):
         self._closing = False
         self._farewell = FAREWELL
         self._quiet = False
-        self._parser = frames.FrameParser()
+        self._parser = frames.FrameParser(deflate=codec.deflates)
         self._out: list[ServerMessage] = []
         self._timer: asyncio.TimerHandle | None = None
         transport.set_write_buffer_limits(high=HIGH_WATER)

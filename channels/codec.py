@@ -6,6 +6,8 @@ connection.
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -65,6 +67,8 @@ class Codec:
         """Encodes one message, or a list of them, as one payload."""
         self.join = join
         """Puts messages that are encoded already into one payload, as an array."""
+        self.deflates = False
+        """Whether frames are compressed that many get."""
         self._check_text = check_text
         self._client: Callable[[bytes | memoryview], ClientMessage | list[ClientMessage]]
         self._client = decoder(ClientMessage | list[ClientMessage])
@@ -77,7 +81,14 @@ class Codec:
         self._id: Callable[[Raw], str | int] = decoder(ClientId)
 
     def __repr__(self) -> str:
-        return f"<Codec {self.subprotocol}>"
+        return f"<Codec {self.subprotocol}{' deflated' * self.deflates}>"
+
+    @cached_property
+    def deflating(self) -> "Codec":
+        """The same subprotocol for clients that take compressed frames, always the same object."""
+        deflating = copy(self)
+        deflating.deflates = True
+        return deflating
 
     def decode(self, payload: bytes | memoryview) -> Sequence[ClientMessage | Invalid]:
         """The messages of one frame's payload, at least one, in order.

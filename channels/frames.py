@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from channels.deflate import Inflation, inflated
 from channels.errors import FLOODING, FRAME_TOO_LARGE
 
 try:
@@ -25,8 +26,14 @@ PONG: Final = 0xA
 
 MAX_SIZE: Final = 65536
 """The contract's limit for a message, in bytes, over all its fragments."""
+DEFLATED: Final = 0x40
+"""Beside the opcode of a message that is compressed."""
+
 MAX_ODD: Final = 4096
 """Control frames and fragments in one piece of what is read: so many cost some milliseconds."""
+
+_INFLATED: Final = 256
+"""Bytes that were compressed that count as one of these: some hundred bytes may become `MAX_SIZE`."""
 NO_STATUS: Final = 1005
 
 _FIN = 0x80
@@ -72,18 +79,22 @@ Event = Message | Ping | Pong | Close | FrameError
 
 
 class FrameParser:
-    """Takes one client's bytes, in pieces of any size, and gives the events that they complete."""
+    """Takes one client's bytes, in pieces of any size, and gives the events that they complete.
 
-    __slots__ = ("_buffer", "_ended", "_fragments", "_max_size", "_needed", "_opcode", "odd")
+    With `deflate` messages may be compressed. `max_size` is for what they hold then as well.
+    """
 
-    def __init__(self, max_size: int = MAX_SIZE) -> None:
+    __slots__ = ("_buffer", "_deflate", "_ended", "_fragments", "_max_size", "_needed", "_opcode", "odd")
+
+    def __init__(self, max_size: int = MAX_SIZE, *, deflate: bool = False) -> None:
         self._max_size = max_size
+        self._deflate = deflate
         self._buffer: bytearray | None = None  # an unfinished frame
         self._needed = 0  # length at which the buffer is worth looking at again
         self._fragments: bytearray | None = None  # an unfinished message
-        self._opcode = 0  # of that message
+        self._opcode = 0  # of that message, and DEFLATED
         self._ended = False
-        self.odd = 0  # control frames and fragments in the last piece
+        self.odd = 0  # control frames, fragments and what was inflated in the last piece
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that this piece completes, in order.
@@ -159,8 +170,7 @@ class FrameParser:
     def _refuse(self, first: int, second: int) -> FrameError | None:
         """What is wrong with the first two bytes of a frame, or None."""
         opcode = first & 0x0F
-        # permessage-deflate would claim RSV1 (0x40) here, and inflate in `_frame`, within max_size.
-        if first & 0x70:
+        if first & 0x70 and not (self._deflate and first & 0x70 == DEFLATED and opcode in (TEXT, BINARY)):
             return FrameError(_PROTOCOL_ERROR, "reserved bits without an extension")
         if opcode > PONG or BINARY < opcode < CLOSE:
             return FrameError(_PROTOCOL_ERROR, "unknown opcode")
@@ -177,11 +187,8 @@ class FrameParser:
         """Takes the whole, checked frame data[position:stop] whose payload starts at start."""
         first = data[position]
         opcode = first & 0x0F
-        if opcode >= CLOSE or not first & _FIN or self._fragments is not None:
-            self.odd += 1
-            if self.odd > MAX_ODD:
-                self._end(events, FrameError(FLOODING, "far more frames than a connection may send"))
-                return
+        if (opcode >= CLOSE or not first & _FIN or self._fragments is not None) and self._floods(1, events):
+            return
         payload = apply_mask(data[start:stop], data[start - 4 : start])
         if opcode == PING:
             events.append(Ping(payload))
@@ -190,19 +197,39 @@ class FrameParser:
         elif opcode == CLOSE:
             self._end(events, _read_close(payload))
         else:
-            self._data(opcode, payload, bool(first & _FIN), events)
+            self._data(first & (DEFLATED | 0x0F), payload, bool(first & _FIN), events)
 
     def _data(self, opcode: int, payload: bytes, final: bool, events: list[Event]) -> None:
         if self._fragments is None:
             if final:
-                events.append(Message(opcode, payload))
+                self._message(opcode, payload, events)
                 return
             self._fragments = bytearray()
             self._opcode = opcode
         self._fragments += payload
         if final:
-            events.append(Message(self._opcode, bytes(self._fragments)))
-            self._fragments = None
+            whole, self._fragments = bytes(self._fragments), None
+            self._message(self._opcode, whole, events)
+
+    def _message(self, opcode: int, payload: bytes, events: list[Event]) -> None:
+        if opcode & DEFLATED:
+            opcode &= 0x0F
+            try:
+                payload = inflated(payload, self._max_size)
+            except Inflation as error:
+                self._end(events, FrameError(FRAME_TOO_LARGE if error.too_large else _BAD_DATA, str(error)))
+                return
+            if self._floods(len(payload) // _INFLATED, events):
+                return
+        events.append(Message(opcode, payload))
+
+    def _floods(self, odd: int, events: list[Event]) -> bool:
+        """Counts what is no plain whole message; ends everything where that is too much."""
+        self.odd += odd
+        if self.odd <= MAX_ODD:
+            return False
+        self._end(events, FrameError(FLOODING, "far more frames than a connection may send"))
+        return True
 
     def _end(self, events: list[Event], event: Event) -> None:
         events.append(event)

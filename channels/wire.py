@@ -1,7 +1,8 @@
 """Views and changes to messages and prepared frames, and back.
 
 A delta is the same for all who watch a view, except for the number that each of them knows the view by. It is
-encoded once per codec with a mark in that place, and a frame per number is spliced from the parts and kept.
+encoded once per codec with a mark in that place, and a frame per number is spliced from the parts and kept. What
+follows on the number is compressed once, for all who take it so.
 """
 
 from collections.abc import Mapping
@@ -11,8 +12,9 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from channels.codec import Codec
+from channels.deflate import compressed, stored
 from channels.delta import Change
-from channels.frames import frame
+from channels.frames import DEFLATED, frame
 from channels.protocol import Delta, Entry, Snapshot
 from channels.ranking import View, points_of, score_of
 from storage.types import Row, Window
@@ -83,22 +85,48 @@ def label_of(entry: Entry) -> Label | None:
 _MARK: Final = 2**63 - 1
 
 
+_WORTHWHILE: Final = 200
+"""Bytes below which compressing saves next to nothing."""
+
+
+class _Tail:
+    """The end of a message, the same for everybody who gets it; compressed once somebody takes it so."""
+
+    __slots__ = ("_compressed", "_plain")
+
+    def __init__(self, plain: bytes) -> None:
+        self._plain = plain
+        self._compressed: bytes | None = None
+
+    def __len__(self) -> int:
+        return len(self._plain)
+
+    def frame(self, codec: Codec, head: bytes) -> bytes:
+        """The frame of the message that begins with `head`."""
+        if not codec.deflates or len(self._plain) < _WORTHWHILE:
+            return frame(codec.opcode, head + self._plain)
+        if self._compressed is None:
+            self._compressed = compressed(self._plain)
+        return frame(DEFLATED | codec.opcode, stored(head) + self._compressed)
+
+
 class DeltaFrames:
     """One delta, ready to be written to every viewer of its view."""
 
     def __init__(self, message: Delta) -> None:
         self._message = message
-        self._parts: dict[Codec, tuple[bytes, bytes]] = {}
+        self._parts: dict[str, tuple[bytes, _Tail]] = {}
         self._frames: dict[tuple[Codec, int], bytes] = {}
 
     @property
     def encodings(self) -> int:
-        """How often the message was encoded so far: once per codec in use."""
+        """How often the message was encoded so far: once per subprotocol in use."""
         return len(self._parts)
 
     def size(self, codec: Codec) -> int:
-        """The payload's length in bytes, but for the subscription's number."""
-        return sum(map(len, self._split(codec)))
+        """The payload's length in bytes as it was encoded, but for the subscription's number."""
+        head, tail = self._split(codec)
+        return len(head) + len(tail)
 
     def frame(self, codec: Codec, sub: int) -> bytes:
         """The websocket frame for viewers who know the view as number `sub`: the same object each time."""
@@ -106,16 +134,15 @@ class DeltaFrames:
             return self._frames[codec, sub]
         except KeyError:
             head, tail = self._split(codec)
-            prepared = frame(codec.opcode, head + codec.encode(sub) + tail)
-            self._frames[codec, sub] = prepared
+            prepared = self._frames[codec, sub] = tail.frame(codec, head + codec.encode(sub))
             return prepared
 
-    def _split(self, codec: Codec) -> tuple[bytes, bytes]:
-        if codec not in self._parts:
+    def _split(self, codec: Codec) -> tuple[bytes, _Tail]:
+        if codec.subprotocol not in self._parts:
             marked = replace(self._message, sub=_MARK)
             head, tail = codec.encode(marked).split(codec.encode(_MARK), 1)
-            self._parts[codec] = head, tail
-        return self._parts[codec]
+            self._parts[codec.subprotocol] = head, _Tail(tail)
+        return self._parts[codec.subprotocol]
 
 
 class SnapshotFrames:
@@ -123,25 +150,26 @@ class SnapshotFrames:
 
     def __init__(self, message: Snapshot) -> None:
         self._message = message
-        self._parts: dict[Codec, tuple[bytes, bytes, bytes]] = {}
+        self._parts: dict[str, tuple[bytes, bytes, _Tail]] = {}
 
     @property
     def encodings(self) -> int:
-        """How often the message was encoded so far: once per codec in use."""
+        """How often the message was encoded so far: once per subprotocol in use."""
         return len(self._parts)
 
     def size(self, codec: Codec) -> int:
-        """The payload's length in bytes, but for the client's id and the subscription's number."""
-        return sum(map(len, self._split(codec)))
+        """The payload's length in bytes as it was encoded, but for the client's id and the subscription's number."""
+        head, middle, tail = self._split(codec)
+        return len(head) + len(middle) + len(tail)
 
     def frame(self, codec: Codec, client_id: str | int | None, sub: int) -> bytes:
         """The websocket frame that answers this `subscribe`."""
         head, middle, tail = self._split(codec)
-        return frame(codec.opcode, b"".join((head, codec.encode(client_id), middle, codec.encode(sub), tail)))
+        return tail.frame(codec, b"".join((head, codec.encode(client_id), middle, codec.encode(sub))))
 
-    def _split(self, codec: Codec) -> tuple[bytes, bytes, bytes]:
-        if codec not in self._parts:
+    def _split(self, codec: Codec) -> tuple[bytes, bytes, _Tail]:
+        if codec.subprotocol not in self._parts:
             marked = replace(self._message, id=_MARK, sub=_MARK)
             head, middle, tail = codec.encode(marked).split(codec.encode(_MARK), 2)
-            self._parts[codec] = head, middle, tail
-        return self._parts[codec]
+            self._parts[codec.subprotocol] = head, middle, _Tail(tail)
+        return self._parts[codec.subprotocol]

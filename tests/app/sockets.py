@@ -149,11 +149,13 @@ class Stage:
         return key
 
     @asynccontextmanager
-    async def connect(self, subprotocol: str | None = None, **headers: str) -> AsyncIterator[Client]:
+    async def connect(
+        self, subprotocol: str | None = None, compression: str | None = None, **headers: str
+    ) -> AsyncIterator[Client]:
         """A connection before its hello; several subprotocols have commas between them."""
         offered = None if subprotocol is None else [Subprotocol(name) for name in subprotocol.split(", ")]
         async with connect(
-            self.ws, subprotocols=offered, additional_headers=headers, compression=None, ping_interval=None,
+            self.ws, subprotocols=offered, additional_headers=headers, compression=compression, ping_interval=None,
             max_size=None,
         ) as connection:  # fmt: skip
             yield Client(connection)

@@ -15,6 +15,7 @@ from tests.channels.viewer import Viewer
 
 BOARD = Board(1, 1, 0, "songs", "Songs", "song", "updown", -1, 1, False, ("all",))
 LABELS = {item: Label(f"Song {item}", None if item == "a" else "Vela") for item in ITEMS}
+CODECS = (JSON, MSGPACK, JSON.deflating, MSGPACK.deflating)
 
 
 def view(version: int, epoch: str = "e", **points: int) -> View:
@@ -61,7 +62,7 @@ class Theatre:
         """Does one thing, to whichever member there is."""
         place = which % max(1, len(self.members))
         if act == "join":
-            self.join(Viewer([JSON, MSGPACK][which % 2], top=self.room.top), which % 3)
+            self.join(Viewer(CODECS[which % len(CODECS)], top=self.room.top), which % 3)
         elif act == "return" and self.gone:
             self.join(self.gone.pop(which % len(self.gone)), which % 3)
         elif self.members and act == "block":

@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels.codec import JSON, MSGPACK, Codec
+from channels.deflate import compressed
 from channels.delta import diff
-from channels.frames import TEXT, frame
+from channels.frames import DEFLATED, TEXT, frame
 from channels.protocol import Delta, Snapshot
 from channels.ranking import View, rank_rows
 from channels.wire import (
@@ -22,10 +23,13 @@ from channels.wire import (
 )
 from storage.types import Row
 from tests.channels.strategies import histories
+from tests.channels.viewer import payload as payload_of
 
 LABELS = {"a": Label("Glass Rivers", "Vela"), "b": Label("A tool")}
 # The number that is spliced out stands in texts too: only the place that is meant may be replaced.
 TRICKY = str(2**63 - 1)
+
+LONG = "A title that is long enough for a message to be worth compressing " * 4
 
 both = pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.subprotocol)
 
@@ -39,10 +43,6 @@ def small_delta() -> Delta:
     change = diff(view(1, a=5), view(2, a=7, b=3))
     assert change is not None
     return delta_of(change, LABELS)
-
-
-def payload_of(data: bytes) -> bytes:
-    return data[{126: 4, 127: 10}.get(data[1], 2) :]
 
 
 def test_an_entry_is_the_contracts() -> None:
@@ -117,6 +117,43 @@ def test_a_delta_is_encoded_once_a_codec_and_framed_once_a_number() -> None:
     assert frames.frame(MSGPACK, 1) is frames.frame(MSGPACK, 1)
     assert frames.encodings == 2
     assert first[0] == 0x80 | TEXT
+
+
+@both
+def test_for_who_takes_it_so_a_delta_is_compressed_once(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    tails: list[bytes] = []
+
+    def kept(data: bytes) -> bytes:
+        tails.append(data)
+        return compressed(data)
+
+    monkeypatch.setattr("channels.wire.compressed", kept)
+    message = small_delta()
+    message.left.append(LONG)
+    frames = DeltaFrames(message)
+    plain = [frames.frame(codec, sub) for sub in (1, 2**40)]
+    small = [frames.frame(codec.deflating, sub) for sub in (1, 2**40)]
+    assert [payload_of(one) for one in small] == [payload_of(one) for one in plain]
+    assert [one[0] for one in plain] == [0x80 | codec.opcode] * 2
+    assert [one[0] for one in small] == [0x80 | DEFLATED | codec.opcode] * 2
+    assert all(len(less) < len(more) - 150 for less, more in zip(small, plain, strict=True))
+    assert frames.frame(codec.deflating, 1) is small[0]
+    assert (len(tails), frames.encodings) == (1, 1)
+
+
+@both
+@given(client_id=st.integers(-(2**63), 2**63 - 1) | st.text(max_size=255) | st.none(), sub=st.integers(0, 2**63 - 1))
+def test_so_is_a_snapshot(codec: Codec, client_id: str | int | None, sub: int) -> None:
+    message = snapshot_of(view(1, a=5), {"a": Label(LONG)}, "songs", "all")
+    small = SnapshotFrames(message).frame(codec.deflating, client_id, sub)
+    assert small[0] == 0x80 | DEFLATED | codec.opcode
+    assert payload_of(small) == codec.encode(msgspec.structs.replace(message, id=client_id, sub=sub))
+
+
+@both
+def test_what_is_small_is_sent_as_it_is(codec: Codec) -> None:
+    frames = DeltaFrames(msgspec.structs.replace(small_delta(), entries=[], left=["a"]))
+    assert frames.frame(codec.deflating, 1) == frames.frame(codec, 1)
 
 
 @both

@@ -1,7 +1,10 @@
 """A member of a room that believes nothing: it reads what it is sent and holds each message to the contract."""
 
+import zlib
+
 from channels.codec import JSON, Codec
 from channels.delta import apply
+from channels.frames import DEFLATED
 from channels.protocol import Delta, Resumed, ServerMessage, Snapshot
 from channels.ranking import View
 from channels.wire import Label, change_of, label_of, view_of
@@ -27,6 +30,7 @@ class Viewer:
     def write(self, frame: bytes) -> None:
         assert not self.blocked, "nothing is written to a member whose buffer is full"
         self.frames.append(frame)
+        assert self.codec.deflates or not frame[0] & DEFLATED, "nothing is compressed for who did not agree to it"
         for message in self.codec.decode_server(payload(frame)):
             self.messages.append(message)
             self.take(message)
@@ -57,4 +61,5 @@ class Viewer:
 
 def payload(frame: bytes) -> bytes:
     """What a server's whole frame carries."""
-    return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
+    carried = frame[{126: 4, 127: 10}.get(frame[1], 2) :]
+    return zlib.decompress(carried + b"\0\0\xff\xff\x03\0", -15) if frame[0] & DEFLATED else carried

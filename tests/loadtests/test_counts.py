@@ -213,6 +213,14 @@ def test_a_delta_takes_about_a_hundred_bytes_a_row(changed: int, most: int) -> N
     assert frames.size(MSGPACK) < frames.size(JSON) <= most
 
 
+@pytest.mark.parametrize(("changed", "most"), [(20, 600), (50, 1100)])
+def test_a_compressed_one_takes_a_third(changed: int, most: int) -> None:
+    change = diff(view_at(1, changed), view_at(2, changed))
+    assert change is not None
+    frames = DeltaFrames(delta_of(change, {}))
+    assert len(frames.frame(JSON.deflating, 1)) <= most
+
+
 def test_a_delivery_allocates_nothing() -> None:
     """What a broadcast allocates does not grow with the number of viewers."""
     few, many = (allocated(viewers) for viewers in (100, VIEWERS))

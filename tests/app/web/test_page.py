@@ -82,6 +82,21 @@ async def test_after_a_hundred_votes_every_page_shows_what_the_api_tells(
         await page.close()
 
 
+async def test_browsers_get_their_deltas_compressed(page: Page, installation: Installation) -> None:
+    async with running(installation) as server:
+        await page.goto(server.url)
+        extensions = await page.evaluate(
+            """url => new Promise((done, fail) => {
+                const socket = new WebSocket(url);
+                socket.onopen = () => done(socket.extensions);
+                socket.onerror = () => fail(new Error("no websocket"));
+            })""",
+            server.url.replace("http", "ws", 1) + "/ws",
+        )
+        assert extensions.startswith("permessage-deflate")
+        await page.close()
+
+
 async def test_a_server_that_restarts_is_waited_for(page: Page, installation: Installation) -> None:
     async with running(installation) as server:
         key = await add_demo(server, installation)

@@ -1,0 +1,91 @@
+"""Compressed websockets: who gets them, and that votes and views are the same in them."""
+
+import pytest
+
+from channels import wire
+from channels.deflate import compressed
+from tests.app.socket.test_boards import Watcher
+from tests.app.sockets import JSON, MSGPACK, Client, OpenStage, Stage
+
+both = pytest.mark.parametrize("subprotocol", [JSON, MSGPACK])
+
+
+@pytest.fixture(autouse=True)
+def tails(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What was compressed."""
+    found: list[bytes] = []
+
+    def kept(data: bytes) -> bytes:
+        found.append(data)
+        return compressed(data)
+
+    monkeypatch.setattr(wire, "compressed", kept)
+    return found
+
+
+def agreed(client: Client) -> bool:
+    response = client.connection.response
+    assert response is not None
+    return any(line.startswith("permessage-deflate") for line in response.headers.get_all("Sec-WebSocket-Extensions"))
+
+
+@both
+async def test_a_browsers_votes_and_views(stage: Stage, subprotocol: str, tails: list[bytes]) -> None:
+    # Long enough to be compressed when they enter the view.
+    about = {"artist": "Vela", "platform": "suno", "platform_url": "https://suno.example/song"}
+    await stage.admin("/songs", [{"id": f"n{n}", "title": f"{n} lanterns " * 20, **about} for n in range(3)])
+    key = await stage.key()
+    async with (
+        stage.connect(subprotocol, "deflate", Origin=stage.url) as page,
+        stage.connect(subprotocol, "deflate", Origin=stage.url) as other,
+        stage.viewer(subprotocol) as plain,
+    ):
+        assert agreed(page)
+        assert agreed(other)
+        assert not agreed(plain)
+        assert (await page.ask("hello", token=key))["type"] == "welcome"
+        assert (await other.ask("hello"))["type"] == "welcome"
+        watchers = []
+        for number, client in enumerate((page, other, plain)):
+            for board in ["tools"] * number + ["songs"]:
+                first = await client.ask("subscribe", board=board, top=2)
+            watchers.append(Watcher(client, first))
+        assert len({watcher.sub for watcher in watchers}) == 3
+        assert len(tails) == 1
+        assert (await page.vote("n2"))["status"] == "applied"
+        for watcher in watchers:
+            assert (await watcher.until(n2=1))["type"] == "delta"
+            assert list(watcher.entries) == ["n2", "n0"]
+            assert watcher.entries["n2"]["title"] == "2 lanterns " * 20
+        # Three know the view by three numbers, two of them take it compressed: once is enough.
+        assert len(tails) == 2
+
+
+@pytest.mark.parametrize(
+    ("deflate", "expected"), [("browsers", (False, True)), ("all", (True, True)), ("off", (False, False))]
+)
+async def test_only_browsers_unless_all_are_to_or_none(
+    open_stage: OpenStage, deflate: str, expected: tuple[bool, bool]
+) -> None:
+    async with (
+        open_stage(deflate=deflate) as stage,
+        stage.connect(compression="deflate") as agent,
+        stage.connect(compression="deflate", Origin=stage.url) as page,
+    ):
+        assert (agreed(agent), agreed(page)) == expected
+        for client in (agent, page):
+            assert (await client.ask("hello"))["type"] == "welcome"
+            assert (await client.ask("ping"))["type"] == "pong"
+
+
+async def test_a_bomb_ends_its_connection_alone(open_stage: OpenStage) -> None:
+    async with (
+        open_stage(deflate="all") as stage,
+        stage.connect(compression="deflate") as bomber,
+        stage.connect(compression="deflate") as other,
+    ):
+        for client in (bomber, other):
+            assert (await client.ask("hello"))["type"] == "welcome"
+        await bomber.connection.send(b" " * 5_000_000, text=True)
+        assert (await bomber.closed()).code == 1009
+        assert (await other.ask("ping"))["type"] == "pong"
