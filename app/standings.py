@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from app.movement import FindsRanks, Movement
+from app.sharing import Sharing
 from app.turns import Turns
 from app.views import Views
 from channels.errors import PlauditError
 from channels.ranking import View
 from channels.wire import Label
-from storage.errors import StoreUnavailable
+from storage.errors import BeingFilled
 from storage.live import LiveStore, title_field
 from storage.types import AroundView, Board, Known, Query, Ranking, Sample, TopView, ViewSpec, Window
 
@@ -22,7 +25,11 @@ for everybody, such as votes and the hub's reads, must not stand behind a hundre
 FAR_AT_ONCE: Final = 2
 """The same for views that do not begin at the top: on a large board one may take as long as hundreds of the others."""
 
+FILLED_WITHIN: Final = 2.0
+"""Seconds that somebody waits for a live store that is being filled: the items of a million ballots take half a one."""
+
 _LABELS: Final = 200_000
+_AGAIN: Final = 0.05
 
 State = tuple[str, int]
 
@@ -50,25 +57,41 @@ class Standings:
         self._turns = Turns(AT_ONCE)
         self._far_turns = Turns(FAR_AT_ONCE)
         self._made = Views()
+        self._sharing: Sharing[Query, View | None] = Sharing()
 
     def state(self, board: Board) -> State | None:
         """The newest (epoch, version) of a board that is known; None where only a read can tell."""
         return self.states.state(board.number)
 
     async def view(self, board: Board, window: Window, spec: ViewSpec) -> View:
-        """One view.
+        """One view, read once for all who ask for it at the same time.
 
         Raises PlauditError `overloaded` where the live store does not have the board or too many ask, `invalid` for
-        a window that the board does not keep.
+        a window that the board does not keep, StorageError where the live store is away, or being filled for long.
         """
         check_window(board, window)
-        near = not isinstance(spec, AroundView) and not (isinstance(spec, TopView) and spec.offset)
-        async with (self._turns if near else self._far_turns).turn():
-            (found,) = await self.views(board.shard, [(board, Query(board.number, window, spec))])
+        query = Query(board.number, window, spec)
+        found = await self._sharing.get(query, partial(self._filled, board, query))
         if found is None:
             raise PlauditError("overloaded", "The board can't be read now", 1000)
         self.states.learned(board.number, found.epoch, found.version)
         return found
+
+    async def _filled(self, board: Board, query: Query) -> View | None:
+        """A view that somebody waits for, for which the live store may be filled first."""
+        clock = asyncio.get_running_loop().time
+        patient_until = clock() + FILLED_WITHIN
+        turns = self._turns if _is_near(query.view) else self._far_turns
+        while True:
+            try:
+                async with turns.turn():
+                    (found,) = await self.views(board.shard, [(board, query)])
+            except BeingFilled:
+                if clock() >= patient_until:
+                    raise
+                await asyncio.sleep(_AGAIN)
+            else:
+                return found
 
     async def views(self, shard: int, wanted: Sequence[tuple[Board, Query]]) -> list[View | None]:
         """Views of boards of one shard, each as of one moment; None for a board that the live store does not have."""
@@ -78,7 +101,7 @@ class Standings:
         known = self._known(shard)
         found = dict(zip(asked, await self._live.read(shard, asked), strict=True))
         if any(_lost_events(ranking, known) for ranking in found.values()):
-            raise StoreUnavailable("the live store has lost events and is about to be rebuilt")
+            raise BeingFilled("the live store has lost events and is about to be rebuilt")
         before = await self._movement.ranks(
             _sample(query, ranking) for query, ranking in found.items() if ranking is not None and ranking.reference
         )
@@ -110,6 +133,11 @@ def check_window(board: Board, window: Window) -> None:
     """Raises PlauditError `invalid` for a window that the board does not keep."""
     if window not in board.windows:
         raise PlauditError("invalid", f"The board {board.slug!r} has no window {window!r}")
+
+
+def _is_near(view: ViewSpec) -> bool:
+    """Whether it begins at the top, or names its items."""
+    return not isinstance(view, AroundView) and not (isinstance(view, TopView) and view.offset)
 
 
 def _sample(query: Query, ranking: Ranking) -> Sample:

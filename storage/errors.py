@@ -13,6 +13,10 @@ class StoreUnavailable(StorageError):
     """The live store does not answer, or is not in a state to take votes. Worth another try."""
 
 
+class BeingFilled(StoreUnavailable):
+    """The live store lost what it had, or is being filled. It does not take long."""
+
+
 class StoreRefused(StorageError):
     """The live store answered with an error that another try would not mend."""
 

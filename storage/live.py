@@ -19,7 +19,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from storage import scripts
 from storage.calendar import Periods, periods_at
 from storage.connections import mended, messages, run_of, translated
-from storage.errors import StoreUnavailable
+from storage.errors import BeingFilled
 from storage.pipe import ApplyPipe
 from storage.rows import Rows, decode
 from storage.types import (
@@ -157,7 +157,7 @@ class LiveStore:
     async def read(self, shard: int, queries: Sequence[Query]) -> list[Ranking | None]:
         """Views of boards of one shard, each as of one moment; None for a board that is not there.
 
-        Raises StoreUnavailable where the store is empty or being filled, rather than show half of a board.
+        Raises BeingFilled where the store is empty or being filled, rather than show half of a board.
         """
         found: list[Ranking | None] = []
         while len(found) < len(queries):
@@ -177,7 +177,7 @@ class LiveStore:
                 packed = await self._run("read", shard, arguments)
         reply = scripts.decode_read(packed)
         if not reply.epoch:
-            raise StoreUnavailable("the live store is being filled")
+            raise BeingFilled("the live store is being filled")
         return reply
 
     def _ranking(self, reply: scripts.ReadReply, view: scripts.ViewReply, query: Query) -> Ranking:

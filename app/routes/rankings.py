@@ -143,18 +143,25 @@ async def _ranking(request: Request, board: Board, window: Window, top: TopView,
     has = header(request, b"if-none-match")
     reply = _kept(services, pages, board, window, top, has)
     if reply is None:
-        view = await services.standings.view(board, window, top)
-        entries = await _entries(services, board, view)
-        body = encode(Ranking(board.slug, window, view.epoch, view.version, view.total, entries))
-        until = pages.clock() + PAUSE if view.incomplete else inf
-        page = Page((view.epoch, view.version), body, until)
-        pages.put((board.number, window, top), page)
-        reply = _shown(page, has)
+        reply = _shown(await _page(services, pages, board, window, top), has)
     if services.registry.doubts_boards(board.tenant):
         withhold(request)
     if has is None or len(has) <= _LONGEST_TAG:
         offer(request, partial(_read_at_once, services, pages, board, window, top, has), as_of)
     return to_asgi(reply)
+
+
+async def _page(services: Services, pages: Pages, board: Board, window: Window, top: TopView) -> Page:
+    """A page as of now."""
+    view = await services.standings.view(board, window, top)
+    key, state = (board.number, window, top), (view.epoch, view.version)
+    page = pages.get(key, state)  # by now: others may have asked for the same view
+    if page is None:
+        entries = await _entries(services, board, view)
+        body = encode(Ranking(board.slug, window, view.epoch, view.version, view.total, entries))
+        page = Page(state, body, pages.clock() + PAUSE if view.incomplete else inf)
+        pages.put(key, page)
+    return page
 
 
 def _kept(

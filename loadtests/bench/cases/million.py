@@ -147,15 +147,11 @@ async def rebuild(lab: Lab) -> Measurement:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
     answered = Counter(status for status, _ in reads)
-    blind = 1 - answered[200] / len(reads)
+    slowest = max(seconds for _, seconds in reads)
     return Measurement(
-        figure=f"{BALLOTS / took:,.0f} ballots/s, boards read again after {blind * took:.1f} s, "
-        f"votes taken after {took:.1f} s",
-        met=blind <= _BLIND,
-        notes=[
-            "boards can't be read until their items are there",
-            f"reads meanwhile: {dict(answered)}, slowest {max(seconds for _, seconds in reads) * 1e3:.0f} ms",
-        ],
+        figure=f"{BALLOTS / took:,.0f} ballots/s, boards read after {slowest:.1f} s, votes taken after {took:.1f} s",
+        met=answered.keys() == {200} and slowest <= _BLIND * took,
+        notes=[f"who reads waits until all items are there; reads meanwhile: {dict(answered)}"],
         values={"seconds": took, "reads": {str(status): count for status, count in answered.items()}},
     )
 
@@ -227,6 +223,6 @@ async def _fill(server: Server) -> int:
 CASES: Final = (
     Case("live-store", "live store, 1,000,000 ballots of 20,000 agents", "<= 16 bytes a ballot", live_store),
     Case("archive", "archive of 1,000,000 votes", "flusher >= 2 x the votes taken", archive),
-    Case("rebuild", "rebuild of 1,000,000 ballots", "boards readable meanwhile, but for the first quarter", rebuild),
+    Case("rebuild", "rebuild of 1,000,000 ballots", "no read refused, none waits for over a quarter", rebuild),
     Case("start", "start of `serve` on existing data", "<= 3 s", start),
 )

@@ -44,6 +44,11 @@ class Door:
         del origin, host
         return True
 
+    def deflates(self, origin: str | None) -> bool:
+        """Nothing is compressed."""
+        del origin
+        return False
+
     def accept(
         self, transport: asyncio.Transport, codec: Codec, token: str | None, address: str, peers: set[Any]
     ) -> Echo:
