@@ -15,7 +15,7 @@ from app.standings import check_window
 from app.voting import DONE, Voting
 from channels.codec import Codec, Invalid
 from channels.errors import NO_HELLO, RESTART, PlauditError
-from channels.hub import VIEW_ROWS, Hub
+from channels.hub import Hub
 from channels.protocol import (
     Ack,
     CastVote,
@@ -29,7 +29,7 @@ from channels.protocol import (
     Welcome,
 )
 from channels.ranking import score_of
-from channels.room import Subscription
+from channels.room import VIEW_ROWS, Subscription
 from channels.session import view_of
 from storage.types import Agent, AroundView, Board, ItemsView, Outcome, Query, Tenant, ViewSpec
 

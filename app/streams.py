@@ -19,7 +19,7 @@ from litestar.types import Receive, Scope, Send
 from channels.codec import JSON
 from channels.errors import PlauditError
 from channels.frames import payload_of
-from channels.hub import VIEW_ROWS, Hub
+from channels.hub import Hub
 from channels.room import Subscription
 from storage.types import Board, Query
 
@@ -59,7 +59,7 @@ class Reader:
     @property
     def watched(self) -> int:
         """What its view costs, in rows."""
-        return 0 if self._subscription is None else VIEW_ROWS + self._subscription.room.query.view.rows
+        return 0 if self._subscription is None else self._subscription.room.cost
 
     def attach(self, subscription: Subscription, first: Sequence[bytes]) -> None:
         """Takes a place in a room, and the frames to begin with."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, groupby
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 import structlog
@@ -27,9 +28,6 @@ PORTION: Final = 1500
 """Rows that are read in one go, such as 25 boards' first fifty. The store does nothing else meanwhile: votes would wait
 if it were all of them."""
 
-VIEW_ROWS: Final = 10
-"""What a view costs the store, however few rows it has, in rows."""
-
 ROUND: Final = 8 * PORTION
 """Rows that are shown in one go, and as many that are read for newcomers. Where that is not all, votes then have the
 process and the store for as long as it took."""
@@ -41,6 +39,7 @@ COMPLETE_AFTER: Final = 5.0
 """Seconds after which a view that was incomplete is read again, though its board may not have changed."""
 
 _RETRY: Final = 0.25
+_burden = attrgetter("burden")
 
 ReadViews = Callable[[int, Sequence[tuple[Board, Query]]], Awaitable[Sequence[View | None]]]
 ReadLabels = Callable[[Board, Sequence[str]], Awaitable[Mapping[str, Label]]]
@@ -78,6 +77,7 @@ class Hub:
         self._empty: dict[Query, None] = {}
         self._rows = 0
         self._versions: dict[int, tuple[str, int]] = {}
+        self._moved: dict[int, float] = {}
         self._dirty: dict[Room, float] = {}
         self._incomplete: set[Room] = set()
         self._listening = False
@@ -112,9 +112,7 @@ class Hub:
         else:
             # Which of two epochs is the newer one can't be told: the next read will.
             del self._versions[board]
-        for room in self._by_board.get(board, ()):
-            if not self._current(room):
-                self._mark(room)
+        self._note(board)
 
     def changed(self, epoch: str, versions: Mapping[int, int]) -> None:
         """Takes note of boards' new versions; hearing of one twice does no harm."""
@@ -123,8 +121,20 @@ class Hub:
             if known is not None and known[0] == epoch and known[1] >= version:
                 continue
             self._versions[board] = epoch, version
+            self._note(board)
+
+    def _note(self, board: int) -> None:
+        """Remembers that a board moved on. Which of its rooms are due, perhaps thousands, is looked at once a round."""
+        if board in self._by_board:
+            self._moved.setdefault(board, self._clock())
+            self._wake.set()
+
+    def _mark_moved(self) -> None:
+        for board, since in self._moved.items():
             for room in self._by_board.get(board, ()):
-                self._mark(room)
+                if room not in self._dirty and not self._current(room):
+                    self._mark(room, since)
+        self._moved.clear()
 
     def deafened(self) -> None:
         """Announcements are not heard from now on."""
@@ -190,7 +200,7 @@ class Hub:
         room = self._rooms.get(query)
         if room is None:
             room = Room(board, query, top=isinstance(query.view, TopView))
-            if self._rows + _cost(room) > ROWS:
+            if self._rows + room.cost > ROWS:
                 raise self._unavailable("too many different views are watched")
             self._rest(self._keep(room))
         return room
@@ -201,7 +211,7 @@ class Hub:
         rooms = self._by_board.setdefault(room.board.number, set())
         if kept is room and room not in rooms:
             rooms.add(room)
-            self._rows += _cost(room)
+            self._rows += room.cost
         return kept
 
     def leave(self, subscription: Subscription) -> None:
@@ -223,7 +233,7 @@ class Hub:
         room = self._rooms.pop(query)
         rooms = self._by_board[room.board.number]
         rooms.discard(room)
-        self._rows -= _cost(room)
+        self._rows -= room.cost
         if not rooms:
             del self._by_board[room.board.number]
 
@@ -255,6 +265,7 @@ class Hub:
         """Shows rooms what changed, and reads those that somebody joins, until cancelled."""
         while True:
             now = self._clock()
+            self._mark_moved()
             due = [room for room in self._dirty if room.not_before <= now and not room.stalled]
             if not due and not self._wanted:
                 await self._next_tick(now)
@@ -288,7 +299,7 @@ class Hub:
         taken: dict[Room, asyncio.Future[BaseException | None]] = {}
         rows = 0
         for room in list(self._wanted):
-            rows += _cost(room)
+            rows += room.cost
             if taken and rows > ROUND:
                 break
             taken[room] = self._wanted.pop(room)
@@ -300,12 +311,11 @@ class Hub:
         A few who watch much that nobody else does must not hold up all others. The last quarter is for who has waited
         longest: however many come before them, they get their turn.
         """
-        if sum(map(_cost, due)) <= ROUND:
+        if sum(room.cost for room in due) <= ROUND:
             return due
-        due.sort(key=lambda room: (room.burden, self._dirty[room]))
-        first = _fitting(due, ROUND * 3 // 4)
-        rest = sorted(due[len(first) :], key=self._dirty.__getitem__)
-        return [*first, *_fitting(rest, ROUND // 4)] or rest[:1]
+        due.sort(key=self._dirty.__getitem__)
+        first = dict.fromkeys(_fitting(sorted(due, key=_burden), ROUND * 3 // 4))
+        return [*first, *_fitting((room for room in due if room not in first), ROUND // 4)] or due[:1]
 
     async def _next_tick(self, now: float) -> None:
         """Waits until the next room is due, or another one is marked that may be due sooner."""
@@ -363,13 +373,15 @@ class Hub:
         return room.advance(view)
 
 
-def _fitting(rooms: list[Room], rows: int) -> list[Room]:
+def _fitting(rooms: Iterable[Room], rows: int) -> list[Room]:
     """As many of these, from the first on, as cost no more."""
-    return rooms[: sum(cost <= rows for cost in accumulate(map(_cost, rooms)))]
-
-
-def _cost(room: Room) -> int:
-    return VIEW_ROWS + room.query.view.rows
+    fitting: list[Room] = []
+    for room in rooms:
+        rows -= room.cost
+        if rows < 0:
+            break
+        fitting.append(room)
+    return fitting
 
 
 def _portions(rooms: Iterable[Room]) -> Iterator[tuple[int, list[Room]]]:
@@ -379,9 +391,9 @@ def _portions(rooms: Iterable[Room]) -> Iterator[tuple[int, list[Room]]]:
         portion: list[Room] = []
         rows = 0
         for room in together:
-            rows += _cost(room)
+            rows += room.cost
             if portion and rows > PORTION:
                 yield shard, portion
-                portion, rows = [], _cost(room)
+                portion, rows = [], room.cost
             portion.append(room)
         yield shard, portion

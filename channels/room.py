@@ -24,6 +24,9 @@ from storage.types import Board, Query
 MEMORY: Final = 64
 """Changes that a room remembers: some seconds under load, enough for a reconnect."""
 
+VIEW_ROWS: Final = 10
+"""What a view costs the store, however few rows it has, in rows."""
+
 MEMORY_ROWS: Final = 2000
 """Rows in those changes: a room of a thousand rows that all move remembers two of them."""
 
@@ -139,6 +142,10 @@ class Room:
         self.board = board
         self.query = query
         self.top = top
+        self.cost = VIEW_ROWS + query.view.rows
+        """What reading it costs, in rows."""
+        self.members = 0
+        """How many subscriptions there are."""
         self.view: View | None = None
         self.labels: dict[str, Label] = {}
         self.seen_version = 0
@@ -150,14 +157,8 @@ class Room:
         self._snapshot: SnapshotFrames | None = None
 
     @property
-    def members(self) -> int:
-        """How many subscriptions there are."""
-        return sum(map(len, self._groups.values()))
-
-    @property
     def burden(self) -> float:
         """What all that somebody in it watches costs, here and elsewhere, for each one who is in it."""
-        # Asked of thousands of rooms before each round: no generators.
         group = next(iter(self._groups.values()))
         return group.any().member.watched / self.members
 
@@ -169,7 +170,10 @@ class Room:
     @property
     def stalled(self) -> bool:
         """Whether nobody in the room can take anything now."""
-        return all(group.stalled for group in self._groups.values())
+        for group in self._groups.values():  # noqa: SIM110  # asked of thousands of rooms before each round
+            if not group.stalled:
+                return False
+        return True
 
     def subscriptions(self) -> Iterator[Subscription]:
         """Everyone in the room."""
@@ -179,6 +183,7 @@ class Room:
     def add(self, subscription: Subscription) -> None:
         """Lets a subscription in."""
         group = self._groups.setdefault(_key(subscription), _Group())
+        self.members += 1
         if subscription.member.blocked:
             group.held[subscription] = None
         else:
@@ -190,8 +195,11 @@ class Room:
         group = self._groups.get(key)
         if group is None:
             return
-        group.pop(subscription)
-        group.held.pop(subscription, None)
+        if subscription in group.held:
+            del group.held[subscription]
+        elif not group.pop(subscription):
+            return
+        self.members -= 1
         if not group:
             del self._groups[key]
 

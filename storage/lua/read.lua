@@ -19,9 +19,17 @@
 local looked_at = 0
 local SHARE = 20000
 
+local opened = {} -- boards' windows, by board and name: many views may be of the same one
+
 -- One window of one board: the zset holds minus the points of the items that have some; the items of score 0
 -- stand between its positive and its negative part, in the order of the list.
 local function open_window(board, window)
+  local windows = opened[board]
+  if not windows then
+    windows = {}
+    opened[board] = windows
+  end
+  if windows[window] then return windows[window] end
   local state = load_board(board)
   if not state then return nil end
   local w = { board = board, state = state, zset = key('z', board, window), list = key('l', board), factor = 1,
@@ -30,6 +38,7 @@ local function open_window(board, window)
   w.total = redis.call('ZCARD', w.list)
   w.above = redis.call('ZCOUNT', w.zset, '-inf', '(0')
   w.zeros = w.total - redis.call('ZCARD', w.zset)
+  windows[window] = w
   return w
 end
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from channels import hub as hub_module
-from channels.hub import VIEW_ROWS
+from channels.room import VIEW_ROWS, Room
 from tests.channels import theatre as theatre_module
 from tests.channels.theatre import BOARDS, RATE, READ, TICK, TOP, AwayError, Theatre, board, in_virtual_time
 from tests.channels.viewer import Viewer
@@ -49,6 +49,30 @@ async def test_a_crowd_that_joins_one_room_costs_one_read_a_tick() -> None:
     await theatre.quiet()
     assert len(theatre.reads) <= RATE * (theatre.clock() - began) + 2
     assert {theatre.score(viewer) for viewer in [first, *crowd]} == {699}
+
+
+@in_virtual_time
+async def test_a_vote_costs_the_same_however_many_views_its_board_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    theatre = Theatre()
+    theatre.vote(100)
+    viewers = [Viewer() for _ in range(300)]
+    for top, viewer in enumerate(viewers, 1):
+        await theatre.join(viewer, top=top)
+    await theatre.quiet()
+    looked: list[Room] = []
+    mark = theatre.hub._mark
+
+    def noted(room: Room, since: float | None = None) -> None:
+        looked.append(room)
+        mark(room, since)
+
+    monkeypatch.setattr(theatre.hub, "_mark", noted)
+    for points in range(200, 300):
+        theatre.vote(points)
+    assert looked == []
+    await theatre.quiet()
+    assert len(looked) == len(set(looked)) == 300
+    assert {theatre.score(viewer) for viewer in viewers} == {299}
 
 
 @in_virtual_time

@@ -5,9 +5,9 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
-from channels.hub import PORTION, VIEW_ROWS, Hub
+from channels.hub import PORTION, Hub
 from channels.ranking import View, rank_rows
-from channels.room import Subscription
+from channels.room import VIEW_ROWS, Subscription
 from channels.wire import Label
 from storage.types import Board, Query, Row, TopView
 from tests.channels.viewer import Viewer

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from channels import room as room_module
-from channels.hub import VIEW_ROWS
+from channels.room import VIEW_ROWS
 from tests.app.sockets import JSON, MSGPACK, Client, Message, OpenStage, Stage
 from tests.storage.shard import emptied
 
