@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -12,7 +13,6 @@ from app.services import Services
 from app.shapes.boards import BallotRules, BoardRules
 from channels.errors import PlauditError
 from storage.boards import NewBoard
-from storage.calendar import periods_at
 from storage.errors import StorageError
 from storage.types import WINDOWS, BallotKind, Board, BoardItem, TopView
 
@@ -44,21 +44,22 @@ def new_board(rules: BoardRules) -> NewBoard:
 
 
 async def tell_live(services: Services, boards: Sequence[Board], items: Sequence[BoardItem] = ()) -> None:
-    """Puts boards, and items onto them, into the live store.
+    """Puts a tenant's boards, and items onto them, into the live store.
 
-    They are in the archive by then. Where the store is away they come into it when it is looked after again.
+    They are in the archive by then. Where the store is away they come into it when it is back.
     """
     now = services.now()
     try:
         for board in boards:
-            if items:
-                await services.live.add_items(board, items, now)
-            else:
-                await services.live.load(board.shard, [("board", board.number, now, periods_at(now))])
-            # A look at it, so that this server shows what is new before the announcement reaches it.
+            await services.live.add_items(board, items, now)
+    except StorageError as error:
+        log.warning("the live store could not be told of what is new yet", error=str(error))
+        services.untold.add(board.shard)
+        return
+    # A look at them, so that this server shows what is new before the announcement reaches it.
+    with suppress(StorageError, PlauditError):
+        for board in boards:
             await services.standings.view(board, "all", TopView(1))
-    except (StorageError, PlauditError) as error:
-        log.warning("the live store was not told of what is new", error=str(error))
 
 
 def _bounds(ballot: BallotRules) -> tuple[int, int]:

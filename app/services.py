@@ -29,6 +29,7 @@ from app.standings import Standings
 from app.streams import Streams
 from app.tasks import Supervisor
 from app.turns import Turns
+from app.untold import Untold
 from app.voting import Voting
 from channels.hub import Hub
 from storage.archive import Archive
@@ -88,6 +89,7 @@ class Services:
         self.history = History(archive)
         self.comments = Comments(archive)
         self.recovery = Recovery(live, archive, now, self.metrics.lost.inc)
+        self.untold = Untold(lambda shard: self._recover(shard, self._known(shard)))
         self.registry = Registry(self.directory, self.boards, settings.tenant)
         self.batchers: dict[int, Batcher] = {}
         self.flushers: dict[int, Flusher] = {}
@@ -156,6 +158,7 @@ class Services:
             if tenant.shard not in self._shards:
                 await self.serve_shard(tenant.shard)
         self.supervisor.start("hub", self.hub.run)
+        self.supervisor.start("untold", self.untold.run)
         self.supervisor.start("gateway", self.gateway.watch)
         self.supervisor.start("announcements", self._announcements.follow)
         self.supervisor.start("notices", self._notices.follow)

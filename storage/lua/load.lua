@@ -6,7 +6,7 @@
 --    {'begin', epoch, seq, life of the store}                    the new position
 --    {'board', number, now, {day, week, month}}                  makes the board's state where there is none
 --    {'items', board, {item id, item number, up, down, all, day, week, month, trending, ...}}  points a window;
---             trending relative to the board's landmark. An item that is there already stays as it is.
+--             trending relative to the board's landmark. Where an item is there already, whoever adds it leaves it as it is
 --    {'titles', tenant, {field, JSON [title, artist], ...}}
 --    {'ballots', board, agent, {item number, ballot, ...}}
 --    {'quota', day, {agent, used, ...}}
@@ -28,7 +28,10 @@ local function load_items(board, list)
     local id = list[i]
     names[#names + 1] = 0
     names[#names + 1] = id
-    if redis.call('HSETNX', key('i', board), id, cmsgpack.pack({ list[i + 1], list[i + 2], list[i + 3] })) == 1 then
+    -- Who holds the live state knows better than whoever adds what is new, with score 0.
+    local command = ARGV[2] == '' and 'HSETNX' or 'HSET'
+    local new = redis.call(command, key('i', board), id, cmsgpack.pack({ list[i + 1], list[i + 2], list[i + 3] }))
+    if new == 1 or ARGV[2] ~= '' then
       added = added + 1
       for n, window in ipairs(LISTED) do
         local points = list[i + 3 + n]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -12,8 +14,11 @@ from storage import recovery as recovery_module
 from storage.errors import ArchiveUnavailable, StoreUnavailable
 from storage.ledger import Ledger
 from storage.live import LiveStore
+from storage.recovery import Recovery
+from storage.refill import Refill
 from storage.types import Known, Status
 from tests.storage.house import House, assert_verified, audit, losses, restart, votes_of_all
+from tests.storage.recovering.losses import same
 from tests.storage.shard import emptied
 
 
@@ -124,3 +129,39 @@ async def test_a_lock_that_was_lost_while_others_were_heard_is_noticed(
         await house.recovery.ensure(house.shard, house.known)
     monkeypatch.undo()
     assert (await house.recovery.ensure(house.shard, house.known)).floor == 1
+
+
+async def test_who_adds_items_without_a_lock_leaves_no_zeros_behind(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.cast(*votes_of_all(house, house.songs, [1, 1, -1]))
+    await house.flush()
+    before = await house.rankings()
+    late = Recovery(house.live, house.archive, lambda: house.now)
+    begun, added = asyncio.Event(), asyncio.Event()
+    fill, count_items = Refill.run, late._boards.item_counts
+    rebuilding: asyncio.Task[Known] | None = None
+
+    async def waiting(self: Refill, seq: int, now: int) -> None:
+        begun.set()
+        await added.wait()
+        await fill(self, seq, now)
+
+    async def overtaken(shard: int) -> dict[int, int]:
+        nonlocal rebuilding
+        found = await count_items(shard)
+        await lose_the_lock(house)
+        await emptied(house.live, house.shard)
+        rebuilding = asyncio.create_task(house.recovery.ensure(house.shard))
+        await begun.wait()
+        return found
+
+    monkeypatch.setattr(Refill, "run", waiting)
+    monkeypatch.setattr(late._boards, "item_counts", overtaken)
+    with suppress(ArchiveUnavailable):  # it may notice at its end
+        await late.ensure(house.shard)
+    added.set()
+    assert rebuilding is not None
+    house.known = await rebuilding
+    assert same(before, await house.rankings())
+    await assert_verified(house)

@@ -1,0 +1,66 @@
+"""What is made while the live store is out of reach, and by whom the wrong time is."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from app.creation import new_board, tell_live
+from app.services import Services, wall_clock
+from app.shapes.boards import BallotRules, BoardRules
+from app.standings import AT_ONCE
+from storage.types import TopView
+from tests.app.running import install
+from tests.app.sockets import Stage, opened
+from tests.proxy import Proxy, unix_socket
+
+DAY = 86_400_000
+SONG = {"title": "Late", "artist": "Vela", "platform": "suno", "platform_url": "https://suno.example/song"}
+BOARD = {"title": "Late", "item_type": "song", "ballot": {"kind": "updown"}}
+
+
+async def test_what_was_made_while_the_live_store_was_away_is_in_it_when_it_is_back(
+    database_url: str, redis_url: str, prefix: str
+) -> None:
+    async with Proxy(unix_socket(redis_url)) as proxy:
+        where = await install(database_url, f"redis://127.0.0.1:{proxy.port}", prefix)
+        async with opened(where) as stage, stage.agent() as agent:
+            proxy.refuse()
+            await stage.admin("/songs", {"id": "late"} | SONG)
+            await stage.admin("/boards", {"slug": "late"} | BOARD)
+            proxy.accept()
+            async with asyncio.timeout(20):
+                while (answer := await agent.vote("late"))["type"] != "ack":
+                    assert answer["code"] in {"unknown_item", "overloaded", "internal"}
+                    await asyncio.sleep(0.05)
+                while (answer := await agent.ask("subscribe", board="late"))["type"] != "snapshot":
+                    assert answer["code"] == "overloaded"
+                    await asyncio.sleep(0.05)
+
+
+async def test_of_many_boards_all_are_told_of_though_none_can_be_looked_at(stage: Stage) -> None:
+    services = stage.services
+    slugs = [f"b{n}" for n in range(5)]
+    async with AsyncExitStack() as stack:
+        for _ in range(AT_ONCE):
+            await stack.enter_async_context(services.standings._turns.turn())
+        await stage.admin("/boards", [{"slug": slug} | BOARD for slug in slugs])
+    boards = await services.boards.of_tenant(stage.where.tenant.number)
+    made = [board for board in boards if board.slug in slugs]
+    assert len(made) == 5
+    for board in made:
+        assert (await services.standings.view(board, "all", TopView(1))).total == 0
+
+
+async def test_a_board_made_through_a_server_that_is_ahead_moves_no_clock(
+    database_url: str, redis_url: str, prefix: str
+) -> None:
+    where = await install(database_url, redis_url, prefix)
+    late = Services.open(where.settings, redis_url, database_url, now=lambda: wall_clock() + 3 * DAY)
+    async with late as ahead:
+        rules = BoardRules("contest", "Contest", "song", BallotRules("like"))
+        (board,) = await ahead.boards.add(where.tenant, [new_board(rules)])
+        await tell_live(ahead, [board])
+        state = await ahead.live.board_state(board.shard, board.number)
+        clock = await ahead.live._redis.hget(f"{ahead.live.tag(board.shard)}:meta", "clock")
+    assert state is not None
+    assert state.shown_at <= wall_clock()
+    assert int(clock) <= wall_clock() + DAY / 2
