@@ -57,6 +57,7 @@ _PARTING: Final = 1.0
 
 _POLL: Final = 0.01
 _PARTITIONS_EVERY: Final = 6 * 3600.0
+_PARTITIONS_AGAIN: Final = 60.0
 _VIEWERS_EVERY: Final = 2.0
 
 log = structlog.get_logger(__name__)
@@ -153,7 +154,8 @@ class Services:
 
     async def _start(self) -> None:
         await self.live.ping()
-        await self.ledger.ensure_partitions(self.now())
+        # Before the first vote: a month that has events in the default partition stays there.
+        await self._made_partitions()
         for tenant in await self.directory.tenants():
             if tenant.shard not in self._shards:
                 await self.serve_shard(tenant.shard)
@@ -308,10 +310,15 @@ class Services:
             self.activity.watched(everywhere)
             await asyncio.sleep(_VIEWERS_EVERY)
 
+    async def _made_partitions(self) -> bool:
+        """Whether there are partitions for the events of some weeks; where not, the default one takes them."""
+        try:
+            await self.ledger.ensure_partitions(self.now())
+        except StorageError as error:
+            log.warning("partitions were not made yet", error=str(error))
+            return False
+        return True
+
     async def _make_partitions(self) -> None:
         while True:
-            await asyncio.sleep(_PARTITIONS_EVERY)
-            try:
-                await self.ledger.ensure_partitions(self.now())
-            except StorageError as error:
-                log.warning("partitions were not made", error=str(error))
+            await asyncio.sleep(_PARTITIONS_EVERY if await self._made_partitions() else _PARTITIONS_AGAIN)

@@ -58,6 +58,7 @@ _AWAY = (
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.LockNotAvailableError,
     # The driver loses its place in the protocol where the server dies between two statements.
     asyncpg.InternalClientError,
     OSError,

@@ -186,8 +186,13 @@ class Ledger:
             await queries.add_counts(connection)
 
     async def ensure_partitions(self, now: int) -> None:
-        """Makes the partitions of vote_events for this month and the next, where they are missing."""
+        """Makes the partitions of vote_events for this month and the next, where they are missing.
+
+        Raises ArchiveUnavailable while somebody reads events for long, such as a backup: to wait for that would have
+        everybody wait who writes some. Until there is a partition the default one takes them.
+        """
         async with self._archive.transaction() as connection:
+            await connection.execute("set local lock_timeout = '1s'")
             first = moment(now).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
             for _ in range(2):
                 following = _next_month(first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -141,6 +142,22 @@ async def test_events_are_found_in_the_partition_of_their_month(house: House) ->
     await audit(house, 2)
     rows = await house.fetch("select seq, tableoid::regclass::text from vote_events order by seq")
     assert rows == [(1, "vote_events_2027_12"), (2, "vote_events_2028_01")]
+
+
+async def test_who_writes_does_not_wait_for_a_partition_behind_who_reads(house: House) -> None:
+    ledger = Ledger(house.archive)
+    house.now = at(2029, 1, 1)
+    async with house.archive.transaction() as reader:
+        await reader.fetch("select seq from vote_events limit 1")
+        making = asyncio.create_task(ledger.ensure_partitions(house.now))
+        async with asyncio.timeout(10):
+            while not await house.fetch("select from pg_locks where not granted"):
+                await asyncio.sleep(0)
+            await house.cast(house.vote("ann", "aria", 1))
+            await house.flush()
+            with pytest.raises(ArchiveUnavailable):
+                await making
+    await audit(house, 1)
 
 
 async def test_a_month_that_has_strays_stays_where_they_are(house: House) -> None:
