@@ -48,11 +48,12 @@ class Announcements:
             changing = asyncio.create_task(self._anew.wait())
             try:
                 await asyncio.wait([hearing, changing], return_when=asyncio.FIRST_COMPLETED)
+                # What is announced until it is heard again is missed.
+                self._hub.deafened()
                 if hearing.done():
                     error = hearing.exception()
                     if error is not None and not isinstance(error, StorageError):
                         raise error
-                    self._hub.deafened()
                     await asyncio.sleep(_RECONNECT)
             finally:
                 await end(hearing, changing)

@@ -107,6 +107,8 @@ class Conversation(Websocket):
         except NotProtocol as error:
             self.expel(NOT_PROTOCOL, str(error)[:100])
             return
+        if message.weight > len(messages):
+            self.weigh(message.weight - len(messages))
         if self._work is not None:
             if self._inbox is None:
                 self._inbox = deque()

@@ -24,6 +24,7 @@ from app.proxies import Proxies
 from app.readiness import Readiness, problem_of
 from app.registry import Registry
 from app.settings import Settings
+from app.sharing import Sharing
 from app.stalls import StallMonitor
 from app.standings import Standings
 from app.streams import Streams
@@ -86,6 +87,8 @@ class Services:
         self.searches = Turns(2, within=1.0, lasting=2.0)
         self.listings = Turns(2, within=1.0, lasting=2.0)
         self.looking_back = Turns(2, within=1.0, lasting=2.0)
+        self.own_votes = Turns(2, within=1.0, lasting=2.0)
+        self._catching_up: Sharing[int, None] = Sharing()
         self.ledger = Ledger(archive)
         self.history = History(archive)
         self.comments = Comments(archive)
@@ -250,8 +253,11 @@ class Services:
     async def caught_up(self, shard: int) -> None:
         """Returns when the archive has every event of a shard that the live store had when called.
 
-        Whoever voted then sees it there. At the latest after two seconds.
+        Whoever voted then sees it there. At the latest after four seconds.
         """
+        await self._catching_up.get(shard, partial(self._caught_up, shard))
+
+    async def _caught_up(self, shard: int) -> None:
         try:
             async with asyncio.timeout(_CAUGHT_UP_WITHIN):
                 wanted = (await self.live.position(shard)).seq

@@ -32,8 +32,11 @@ DEFLATED: Final = 0x40
 MAX_ODD: Final = 4096
 """Control frames and fragments in one piece of what is read: so many cost some milliseconds."""
 
-_INFLATED: Final = 256
-"""Bytes that were compressed that count as one of these: some hundred bytes may become `MAX_SIZE`."""
+MAX_INFLATED: Final = 64 * MAX_SIZE
+"""Bytes that are made of the compressed messages in one such piece, a thousandth of them: some milliseconds, too."""
+
+WEIGHED: Final = 2048
+"""Bytes of a compressed message that count as a message, if it holds no more: they cost nothing to send."""
 NO_STATUS: Final = 1005
 
 _FIN = 0x80
@@ -43,10 +46,14 @@ _DATA_FRAMES = (_FIN | TEXT, _FIN | BINARY)
 
 
 class Message(Struct, gc=False):
-    """A whole message; `opcode` is TEXT or BINARY. Its decoder finds out whether a text is UTF-8."""
+    """A whole message; `opcode` is TEXT or BINARY. Its decoder finds out whether a text is UTF-8.
+
+    One that was compressed counts as `weight` of the messages that a client may send in a second, or as those it holds.
+    """
 
     opcode: int
     payload: bytes
+    weight: int = 0
 
 
 class Ping(Struct, gc=False):
@@ -84,7 +91,7 @@ class FrameParser:
     With `deflate` messages may be compressed. `max_size` is for what they hold then as well.
     """
 
-    __slots__ = ("_buffer", "_deflate", "_ended", "_fragments", "_max_size", "_needed", "_opcode", "odd")
+    __slots__ = ("_buffer", "_deflate", "_ended", "_fragments", "_inflated", "_max_size", "_needed", "_opcode", "odd")
 
     def __init__(self, max_size: int = MAX_SIZE, *, deflate: bool = False) -> None:
         self._max_size = max_size
@@ -94,7 +101,8 @@ class FrameParser:
         self._fragments: bytearray | None = None  # an unfinished message
         self._opcode = 0  # of that message, and DEFLATED
         self._ended = False
-        self.odd = 0  # control frames, fragments and what was inflated in the last piece
+        self._inflated = 0  # bytes, in the last piece
+        self.odd = 0  # control frames and fragments in the last piece
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that this piece completes, in order.
@@ -102,7 +110,7 @@ class FrameParser:
         A FrameError or a Close comes last; whatever arrives after it is ignored. `odd` counts the frames of the piece
         that were no whole message: they cost about as much as one, and no event tells of them all.
         """
-        self.odd = 0
+        self.odd = self._inflated = 0
         if self._ended:
             return []
         if self._buffer is not None:
@@ -187,8 +195,11 @@ class FrameParser:
         """Takes the whole, checked frame data[position:stop] whose payload starts at start."""
         first = data[position]
         opcode = first & 0x0F
-        if (opcode >= CLOSE or not first & _FIN or self._fragments is not None) and self._floods(1, events):
-            return
+        if opcode >= CLOSE or not first & _FIN or self._fragments is not None:
+            self.odd += 1
+            if self.odd > MAX_ODD:
+                self._end(events, FrameError(FLOODING, "far more frames than a connection may send"))
+                return
         payload = apply_mask(data[start:stop], data[start - 4 : start])
         if opcode == PING:
             events.append(Ping(payload))
@@ -212,24 +223,19 @@ class FrameParser:
             self._message(self._opcode, whole, events)
 
     def _message(self, opcode: int, payload: bytes, events: list[Event]) -> None:
-        if opcode & DEFLATED:
-            opcode &= 0x0F
-            try:
-                payload = inflated(payload, self._max_size)
-            except Inflation as error:
-                self._end(events, FrameError(FRAME_TOO_LARGE if error.too_large else _BAD_DATA, str(error)))
-                return
-            if self._floods(len(payload) // _INFLATED, events):
-                return
-        events.append(Message(opcode, payload))
-
-    def _floods(self, odd: int, events: list[Event]) -> bool:
-        """Counts what is no plain whole message; ends everything where that is too much."""
-        self.odd += odd
-        if self.odd <= MAX_ODD:
-            return False
-        self._end(events, FrameError(FLOODING, "far more frames than a connection may send"))
-        return True
+        if not opcode & DEFLATED:
+            events.append(Message(opcode, payload))
+            return
+        try:
+            payload = inflated(payload, self._max_size)
+        except Inflation as error:
+            self._end(events, FrameError(FRAME_TOO_LARGE if error.too_large else _BAD_DATA, str(error)))
+            return
+        self._inflated += len(payload)
+        if self._inflated > MAX_INFLATED:
+            self._end(events, FrameError(FLOODING, "far more than a connection may send"))
+            return
+        events.append(Message(opcode & 0x0F, payload, len(payload) // WEIGHED))
 
     def _end(self, events: list[Event], event: Event) -> None:
         events.append(event)

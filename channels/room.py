@@ -30,6 +30,9 @@ VIEW_ROWS: Final = 10
 MEMORY_ROWS: Final = 2000
 """Rows in those changes: a room of a thousand rows that all move remembers two of them."""
 
+MERGED: Final = 8
+"""Versions from which a delta to the present is kept: a crowd that comes back, or reads on, was cut off at a few."""
+
 
 class Member(Protocol):
     """A connection, as rooms need it."""
@@ -155,6 +158,9 @@ class Room:
         self._rows_kept = 0
         self._groups: dict[tuple[Codec, int], _Group] = {}
         self._snapshot: SnapshotFrames | None = None
+        self._merged: dict[int, DeltaFrames] = {}
+        self._replaced: int | None = None
+        """The version that was shown with less than it has: to members a snapshot made up for that."""
 
     @property
     def burden(self) -> float:
@@ -234,12 +240,16 @@ class Room:
             return 0
         if old.version == view.version:
             return self._replace(view)
-        self.view = view
-        self._snapshot = None
+        self._set(view)
         self._remember(change)
         for item in change.left:
             self.labels.pop(item, None)
         return self._broadcast(change)
+
+    def _set(self, view: View) -> None:
+        self.view = view
+        self._snapshot = None
+        self._merged.clear()
 
     def _remember(self, change: Change) -> None:
         self._changes.append(change)
@@ -254,13 +264,13 @@ class Room:
 
     def _replace(self, view: View) -> int:
         """Another epoch, or the same version with what it lacked: no delta leads to it."""
-        first = self.view is None
-        self.view = view
-        self._snapshot = None
+        old = self.view
+        self._replaced = view.version if old is not None and old.epoch == view.epoch else None
+        self._set(view)
         self._changes.clear()
         self._rows_kept = 0
         self.labels = {item: label for item, label in self.labels.items() if item in view.rows}
-        if first:
+        if old is None:
             return 0
         groups = list(self._groups.items())
         for _, group in groups:
@@ -281,14 +291,23 @@ class Room:
         assert self.view is not None
         if held == self.view.version:
             return []
-        change = self.change_since(held)
-        if change is None:
-            return [self.snapshot(codec, None, number)]
-        return [DeltaFrames(delta_of(change, self.labels)).frame(codec, number)]
+        since = self._since(held)
+        return [self.snapshot(codec, None, number) if since is None else since.frame(codec, number)]
+
+    def _since(self, version: int) -> DeltaFrames | None:
+        """What takes members from a version to the present; None where the room does not remember that far."""
+        if version not in self._merged:
+            change = self.change_since(version)
+            if change is None:
+                return None
+            if len(self._merged) >= MERGED:
+                self._merged.clear()
+            self._merged[version] = DeltaFrames(delta_of(change, self.labels))
+        return self._merged[version]
 
     def change_since(self, version: int) -> Change | None:
         """All that happened since a version as one change; None where the room does not remember that far."""
-        if self.view is None:
+        if self.view is None or version == self._replaced:
             return None
         changes: list[Change] = []
         for change in reversed(self._changes):
@@ -301,14 +320,17 @@ class Room:
         self, codec: Codec, client_id: str | int, number: int, epoch: str | None, version: int | None
     ) -> list[bytes]:
         """What answers a `subscribe`: a snapshot, or, for who holds a state that is remembered, what it missed."""
-        view = self.view
-        assert view is not None
-        if version is not None and epoch == view.epoch:
-            change = self.change_since(version)
-            if version == view.version or change is not None:
-                resumed = codec.encode(Resumed(client_id, number, view.epoch, version))
-                return [frame(codec.opcode, resumed), *self.missed(codec, number, version)]
-        return [self.snapshot(codec, client_id, number)]
+        assert self.view is not None
+        if epoch != self.view.epoch or version is None or not self._leads_on(version):
+            return [self.snapshot(codec, client_id, number)]
+        resumed = codec.encode(Resumed(client_id, number, epoch, version))
+        return [frame(codec.opcode, resumed), *self.missed(codec, number, version)]
+
+    def _leads_on(self, version: int) -> bool:
+        """Whether who holds a version of this epoch can be brought up to date without a snapshot."""
+        assert self.view is not None
+        current = version == self.view.version and version != self._replaced
+        return current or self._since(version) is not None
 
 
 def _key(subscription: Subscription) -> tuple[Codec, int]:

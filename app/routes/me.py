@@ -65,10 +65,11 @@ async def my_votes(request: Request) -> ASGIResponse:
     services, caller = services_of(request), await agent_of(request)
     page = read_query(request, PageQuery)
     await services.caught_up(caller.tenant.shard)
-    ballots, total = await services.boards.ballots_of(caller.agent.number, page.limit, page.offset)
-    if not ballots and page.offset:
-        # A page beyond the last one counts none.
-        _, total = await services.boards.ballots_of(caller.agent.number, 1, 0)
+    async with services.own_votes.turn():
+        ballots, total = await services.boards.ballots_of(caller.agent.number, page.limit, page.offset)
+        if not ballots and page.offset:
+            # A page beyond the last one counts none.
+            _, total = await services.boards.ballots_of(caller.agent.number, 1, 0)
     return answer(MyBallots(total, page.limit, page.offset, [_mine(ballot) for ballot in ballots]))
 
 

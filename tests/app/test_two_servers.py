@@ -1,8 +1,9 @@
 """Two servers on the same stores are one: what either is told, both show."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
+import pytest
 import pytest_asyncio
 
 from tests.app.running import http_client
@@ -31,6 +32,23 @@ async def test_a_vote_through_one_reaches_the_viewers_of_both(stage: Stage, othe
                 assert [(entry["item"], entry["score"]) for entry in delta["entries"]] == [(item, 1)]
             for field in ("prev", "version", "digest", "total"):
                 assert deltas[0][field] == deltas[1][field]
+
+
+async def test_while_nothing_is_heard_no_page_counts_as_the_newest(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = stage.services
+    board = (await services.registry.boards(stage.where.tenant))["songs"]
+    await stage.ranking()
+    await stage.until(lambda: services.standings.state(board) is not None)
+
+    async def silent(_: Iterable[int]) -> AsyncIterator[None]:
+        await asyncio.Event().wait()
+        yield None
+
+    monkeypatch.setattr(services.live, "changes", silent)
+    services._announcements.begin_anew()
+    await stage.until(lambda: services.standings.state(board) is None)
 
 
 async def test_both_show_the_same_boards(stage: Stage, other: Stage) -> None:

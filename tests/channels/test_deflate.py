@@ -15,7 +15,19 @@ from websockets.utils import apply_mask
 
 from channels.deflate import WINDOW_BITS, Inflation, agreed, compressed, inflated, stored
 from channels.errors import FLOODING
-from channels.frames import BINARY, DEFLATED, MAX_ODD, MAX_SIZE, TEXT, Event, FrameError, FrameParser, Message, frame
+from channels.frames import (
+    BINARY,
+    DEFLATED,
+    MAX_INFLATED,
+    MAX_SIZE,
+    TEXT,
+    WEIGHED,
+    Event,
+    FrameError,
+    FrameParser,
+    Message,
+    frame,
+)
 
 MASK = b"\x81\x7e\x00\xff"
 FORGETFUL = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
@@ -51,6 +63,13 @@ def fragments(data: bytes, cuts: list[int], opcode: Opcode) -> Iterator[bytes]:
 
 def raw(payload: bytes) -> bytes:
     return masked(Frame(Opcode.TEXT, payload, rsv1=True))
+
+
+def read(events: list[Event]) -> list[tuple[int, bytes]]:
+    """Opcodes and payloads of messages, of which there may be nothing else."""
+    messages = [event for event in events if isinstance(event, Message)]
+    assert len(messages) == len(events), events[-1]
+    return [(message.opcode, message.payload) for message in messages]
 
 
 def the_error(events: list[Event]) -> FrameError:
@@ -116,17 +135,17 @@ def test_no_window_is_larger_than_agreed() -> None:
 @given(st.lists(TEXTS, max_size=4), st.sampled_from([Opcode.TEXT, Opcode.BINARY]), st.lists(st.integers(0, 2**16)))
 def test_what_others_send_is_read(sent: list[bytes], opcode: Opcode, cuts: list[int]) -> None:
     data = b"".join(squeezed(text, opcode) + masked(Frame(opcode, text)) for text in sent)
-    expected = [Message(int(opcode), text) for text in sent for _ in range(2)]
+    expected = [(int(opcode), text) for text in sent for _ in range(2)]
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     parser = FrameParser(deflate=True)
-    assert [event for start, stop in pairwise(edges) for event in parser.feed(data[start:stop])] == expected
+    assert read([event for start, stop in pairwise(edges) for event in parser.feed(data[start:stop])]) == expected
 
 
 @given(TEXTS, st.lists(st.integers(0, 2**16), max_size=4))
 def test_a_compressed_message_may_come_in_fragments(text: bytes, cuts: list[int]) -> None:
     data = b"".join(fragments(text, cuts, Opcode.TEXT))
     parser = FrameParser(deflate=True)
-    assert parser.feed(data + masked(Frame(Opcode.TEXT, b"next"))) == [Message(TEXT, text), Message(TEXT, b"next")]
+    assert read(parser.feed(data + masked(Frame(Opcode.TEXT, b"next")))) == [(TEXT, text), (TEXT, b"next")]
 
 
 def test_a_block_that_says_to_be_the_last_is_read() -> None:
@@ -154,8 +173,7 @@ def test_what_is_not_deflated_ends_the_stream(payload: bytes) -> None:
 
 
 def test_the_limit_is_for_what_a_message_holds() -> None:
-    [message] = FrameParser(deflate=True).feed(squeezed(b"x" * MAX_SIZE))
-    assert message == Message(TEXT, b"x" * MAX_SIZE)
+    assert read(FrameParser(deflate=True).feed(squeezed(b"x" * MAX_SIZE))) == [(TEXT, b"x" * MAX_SIZE)]
     bomb = squeezed(b"x" * (MAX_SIZE + 1))
     assert len(bomb) < 1000
     assert the_error(FrameParser(deflate=True).feed(bomb)).code == 1009
@@ -166,15 +184,18 @@ def test_the_limit_is_for_what_a_message_holds() -> None:
 def test_bombs_within_the_limit_are_a_flood() -> None:
     parser = FrameParser(deflate=True)
     bomb = squeezed(b" " * MAX_SIZE)
-    fits = MAX_ODD * 256 // MAX_SIZE
-    assert len(parser.feed(bomb * fits)) == fits
-    assert parser.odd == MAX_ODD
+    fits = MAX_INFLATED // MAX_SIZE
+    for _ in range(2):
+        assert read(parser.feed(bomb * fits)) == [(TEXT, b" " * MAX_SIZE)] * fits
     assert the_error(parser.feed(bomb * (fits + 1))).code == FLOODING
 
 
-def test_a_compressed_vote_counts_as_any_message() -> None:
+def test_what_was_compressed_weighs_what_it_holds() -> None:
     parser = FrameParser(deflate=True)
-    assert len(parser.feed(squeezed(b'{"type":"vote","id":7,"board":"songs","item":"s1","vote":"up"}') * 100)) == 100
+    small, large = parser.feed(squeezed(b"x" * 2000) + squeezed(b"x" * MAX_SIZE))
+    assert isinstance(small, Message)
+    assert isinstance(large, Message)
+    assert (small.weight, large.weight) == (0, MAX_SIZE // WEIGHED)
     assert parser.odd == 0
 
 

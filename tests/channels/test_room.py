@@ -1,10 +1,15 @@
 """Rooms: whatever happens, every member ends with the room's view, and each message starts from what it held."""
 
+from collections.abc import Sequence
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from channels import room as room_module
 from channels.codec import JSON, MSGPACK, Codec
+from channels.delta import Change, merge
 from channels.protocol import Delta, Resumed, Snapshot
 from channels.ranking import View, rank_rows
 from channels.room import MEMORY, Room, Subscription
@@ -207,6 +212,52 @@ def test_what_a_version_lacked_comes_whole() -> None:
         assert [type(message) for message in viewer.messages] == [Snapshot, Snapshot]
     theatre.show(moved_from(view(2, a=2, b=3), a=2, b=1))
     assert isinstance(there.messages[-1], Delta)
+
+
+def test_who_comes_back_with_a_version_that_lacked_something_gets_it_whole() -> None:
+    theatre = Theatre(view(1, a=2, b=1))
+    first, second = theatre.join(Viewer()), theatre.join(Viewer())
+    for _ in range(2):
+        theatre.leave(0)
+    theatre.show(moved_from(view(1, a=2, b=1), a=2, b=1))
+    theatre.join(first)
+    assert [type(message) for message in first.messages] == [Snapshot, Snapshot]
+    theatre.show(moved_from(view(2, a=2, b=3), a=2, b=1))
+    theatre.join(second)
+    assert [type(message) for message in second.messages] == [Snapshot, Snapshot]
+    assert first.view == second.view == theatre.room.view
+    theatre.leave(0)
+    theatre.join(first)
+    assert isinstance(first.messages[-1], Resumed)
+
+
+def test_a_crowd_that_missed_the_same_gets_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    theatre, _ = watched()
+    crowd = [theatre.join(Viewer()) for _ in range(5)]
+    for place in range(1, 6):
+        theatre.block(place)
+    away = [theatre.join(Viewer()) for _ in range(5)]
+    for _ in away:
+        theatre.leave(6)
+    theatre.show(view(2, a=500, b=310))
+    theatre.show(view(3, a=500, b=320))
+    merged: list[int] = []
+
+    def counted(changes: Sequence[Change], now: View) -> Change:
+        merged.append(now.version)
+        return merge(changes, now)
+
+    monkeypatch.setattr(room_module, "merge", counted)
+    for place in range(1, 6):
+        theatre.unblock(place)
+    for viewer in away:
+        theatre.join(viewer)
+    assert len({id(viewer.frames[-1]) for viewer in [*crowd, *away]}) == 1
+    assert merged == [3]
+    theatre.show(view(4, a=500, b=330))
+    theatre.room.missed(JSON, 1, 1)
+    theatre.room.missed(JSON, 1, 1)
+    assert merged == [3, 4]
 
 
 def test_who_comes_back_with_a_state_that_is_remembered_resumes() -> None:

@@ -1,5 +1,10 @@
 """What an agent may ask about itself."""
 
+import asyncio
+
+import pytest
+
+from app.turns import Turns
 from tests.app.conftest import House
 from tests.app.contract import refusal
 
@@ -38,6 +43,37 @@ async def test_ballots_are_there_as_soon_as_they_are_answered(house: House) -> N
 
     await house.free.delete("/api/v1/vote?board=songs&item_id=s1")
     assert [vote["item_id"] for vote in (await house.free.get("/api/v1/me/votes")).json()["votes"]] == ["t1"]
+
+
+async def test_many_who_ask_at_once_wait_for_the_archive_together(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, gate, asked = house.services.ledger, asyncio.Event(), 0
+    position = ledger.position
+
+    async def slow(shard: int) -> int:
+        nonlocal asked
+        asked += 1
+        await gate.wait()
+        return await position(shard)
+
+    monkeypatch.setattr(ledger, "position", slow)
+    await house.free.post("/api/v1/vote", {"item_type": "song", "item_id": "s1", "vote": "up"})
+    async with asyncio.timeout(10):
+        first = asyncio.create_task(house.free.get("/api/v1/me/votes"))
+        while not asked:
+            await asyncio.sleep(0)
+        crowd = [asyncio.create_task(house.free.get("/api/v1/me/votes")) for _ in range(50)]
+        while len(house.services._catching_up._next) < 1:
+            await asyncio.sleep(0)
+        assert asked == 1
+        gate.set()
+        assert {(await answer).json()["total"] for answer in (first, *crowd)} == {1}
+
+
+async def test_only_so_many_look_up_their_ballots_at_a_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(house.services, "own_votes", Turns(0, within=0.01))
+    assert refusal(await house.free.get("/api/v1/me/votes")) == (503, "overloaded")
 
 
 async def test_a_page_that_can_not_be(house: House) -> None:

@@ -78,6 +78,23 @@ async def test_only_browsers_unless_all_are_to_or_none(
             assert (await client.ask("ping"))["type"] == "pong"
 
 
+async def test_votes_in_large_frames_weigh_as_many_as_they_are_and_bombs_weigh_their_size(
+    open_stage: OpenStage,
+) -> None:
+    async with open_stage(deflate="all", messages_per_second=1000) as stage:
+        vote = {"type": "vote", "board": "songs", "item": "s1", "vote": "up"}
+        key = await stage.key()
+        async with stage.connect(compression="deflate") as agent:
+            assert (await agent.ask("hello", token=key))["type"] == "welcome"
+            await agent.send([vote | {"id": n} for n in range(990)])
+            assert [(await agent.next())["type"] for _ in range(990)] == ["ack"] * 990
+        async with stage.connect(compression="deflate") as bomber:
+            assert (await bomber.ask("hello"))["type"] == "welcome"
+            for n in range(100):
+                await bomber.connection.send((f'{{"type":"ping","id":{n}}}' + " " * 65_000).encode(), text=True)
+            assert (await bomber.closed()).code == 4429
+
+
 async def test_a_bomb_ends_its_connection_alone(open_stage: OpenStage) -> None:
     async with (
         open_stage(deflate="all") as stage,
