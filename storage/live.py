@@ -233,6 +233,15 @@ class LiveStore:
         day, week, month, shown_at = map(int, found)
         return BoardTimes((day, week, month), shown_at)
 
+    async def versions(self, shard: int, boards: Sequence[int]) -> dict[int, int]:
+        """The versions of those of the boards that the store has."""
+        with translated():
+            async with self._redis.pipeline(transaction=False) as batch:
+                for board in boards:
+                    batch.hget(f"{self.tag(shard)}:b:{board}", "version")
+                found = await batch.execute()
+        return {board: int(version) for board, version in zip(boards, found, strict=True) if version is not None}
+
     async def roll(self, shard: int, now: int, periods: Periods, references: dict[int, int]) -> int:
         """Moves the time-bound state of boards (number -> reference, 0 for none) on to `now`."""
         flat = [number for pair in references.items() for number in pair]

@@ -56,12 +56,17 @@ class Timekeeper:
 
     async def tick(self, now: int) -> None:
         """Samples the boards that changed, then moves every board on to `now`; nothing while they are being filled."""
-        if not (await self._live.position(self._shard)).ready:
+        position = await self._live.position(self._shard)
+        if not position.ready or position.epoch is None:
             return
         now = await self._live.bounded(now)
         boards = await self._boards.of_shard(self._shard)
+        versions = await self._live.versions(self._shard, [board.number for board in boards])
         for board in boards:
-            await self._sample(board, now)
+            state = position.epoch, versions.get(board.number, 0)
+            if board.number in versions and self._seen.get(board.number) != state:
+                await self._sample(board, now)
+                self._seen[board.number] = state
         references = await self._samples.latest(self._shard, now - HOUR)
         await self._live.roll(
             self._shard, now, periods_at(now), {board.number: references.get(board.number, 0) for board in boards}
@@ -70,12 +75,11 @@ class Timekeeper:
         await self._history.thin(self._shard, now)
 
     async def _sample(self, board: Board, now: int) -> None:
-        queries = [Query(board.number, window, TopView(DEPTH)) for window in board.windows]
-        rankings = await self._live.read(self._shard, queries)
-        first = rankings[0]
-        if first is None or self._seen.get(board.number) == (first.epoch, first.version):
-            return
-        rows = [[] if ranking is None else ranking.rows for ranking in rankings]
+        rows: list[Sequence[Row]] = []
+        for window in board.windows:
+            # One after the other: votes come in between.
+            (ranking,) = await self._live.read(self._shard, [Query(board.number, window, TopView(DEPTH))])
+            rows.append([] if ranking is None else ranking.rows)
         # Only ranks count: were every version sampled, then a sample that comes to be an hour old, which is a version
         # of its own, would lead to another one, and a board on which nothing happens would never come to rest.
         ranks = hash(tuple((row.item, row.rank) for ranked in rows for row in ranked))
@@ -84,7 +88,6 @@ class Timekeeper:
                 await self._samples.add(board.number, window, now, ranked)
             await self._remember(board, window, now, ranked)
         self._sampled[board.number] = ranks
-        self._seen[board.number] = first.epoch, first.version
 
     async def _remember(self, board: Board, window: Window, now: int, rows: Sequence[Row]) -> None:
         """Keeps how a window stands for charts, where it stands otherwise than a minute ago.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ from storage.history import HOURS_KEPT
 from storage.hold import Hold
 from storage.samples import Samples
 from storage.timekeeper import Timekeeper
-from storage.types import Changed, Row, Sample, Window
+from storage.types import Changed, Query, Ranking, Row, Sample, Window
 from storage.verify import verify_shard
 from tests.storage.house import SONGS, House
 from tests.storage.shard import DAY, HOUR, MINUTE, NOON
@@ -49,6 +50,32 @@ async def test_midnight_empties_the_day(house: House, keeper: Timekeeper) -> Non
     assert day.total == len(SONGS)
     for window in ("all", "week", "month"):
         assert await points(house, window) == {"aria": 100, "fugue": -100}
+
+
+async def test_boards_on_which_nothing_happened_are_not_read(
+    house: House, keeper: Timekeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Query] = []
+    real = house.live.read
+
+    async def noted(shard: int, queries: Sequence[Query]) -> list[Ranking | None]:
+        read.extend(queries)
+        return await real(shard, queries)
+
+    monkeypatch.setattr(house.live, "read", noted)
+    await house.cast(house.vote("ann", "aria", 1))
+    for minute in range(3):
+        # A trending score comes to rest only when a sample of the hour before does.
+        await keeper.tick(NOON + minute * MINUTE)
+    read.clear()
+    before = await house.live.versions(house.shard, [house.songs.number])
+    await keeper.tick(NOON + 3 * MINUTE)
+    boards = {query.board for query in read}
+    assert boards <= {house.songs.number}
+    await house.cast(house.vote("bob", "aria", 1))
+    await keeper.tick(NOON + 4 * MINUTE)
+    assert {query.window for query in read if query.board == house.songs.number} == set(house.songs.windows)
+    assert (await house.live.versions(house.shard, [house.songs.number, 999])).keys() == before.keys()
 
 
 async def test_weeks_end_on_sundays_and_months_on_their_last_day(house: House, keeper: Timekeeper) -> None:
