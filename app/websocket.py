@@ -24,6 +24,9 @@ FAREWELL: Final = 64 * 1024
 DISCARDED: Final = 16 * 1024 * 1024
 """Bytes that are thrown away after that, so that whoever was in the middle of sending comes to read the goodbye."""
 
+PIECE: Final = 16 * 1024
+"""Bytes that are taken apart before what they say is dealt with: who is to be sent away for it costs no more."""
+
 _CLOSE_WITHIN: Final = 5.0
 
 
@@ -97,6 +100,10 @@ class Websocket(asyncio.Protocol, ABC):
 
     def data_received(self, data: bytes) -> None:
         """Reads what the client sent."""
+        for start in range(0, len(data), PIECE):
+            self._read(data[start : start + PIECE] if len(data) > PIECE else data)
+
+    def _read(self, data: bytes) -> None:
         self.heard = True
         if self._closing and not self._is_farewell(data):
             return
@@ -241,7 +248,7 @@ class Websocket(asyncio.Protocol, ABC):
 
     def _end(self) -> None:
         """Sends nothing more. Whoever does not take what was sent, or does not answer, is cut off."""
-        self._closing = True
+        self._closing = self._parser.deaf = True
         self._hold()
         self._stop_timer()
         self._timer = self._loop.call_later(_CLOSE_WITHIN, self.transport.abort)

@@ -29,14 +29,15 @@ MAX_SIZE: Final = 65536
 DEFLATED: Final = 0x40
 """Beside the opcode of a message that is compressed."""
 
-MAX_ODD: Final = 4096
-"""Control frames and fragments in one piece of what is read: so many cost some milliseconds."""
+MAX_WORK: Final = 3 * 2**20
+"""What the compressed messages in one piece of what is read may cost, in bytes that are made of them: some milliseconds.
+Whatever is in it, a byte that is read may cost as much as `READ_COST` of these, and a message as `INFLATION_COST`."""
 
-MAX_INFLATED: Final = 64 * MAX_SIZE
-"""Bytes that are made of the compressed messages in one such piece, a thousandth of them: some milliseconds, too."""
+READ_COST: Final = 32
+INFLATION_COST: Final = 3072
+WEIGHED: Final = 8192
+"""Such bytes that count as a message, where no more messages come of them: more than a vote costs by itself."""
 
-WEIGHED: Final = 2048
-"""Bytes of a compressed message that count as a message, if it holds no more: they cost nothing to send."""
 NO_STATUS: Final = 1005
 
 _FIN = 0x80
@@ -91,7 +92,18 @@ class FrameParser:
     With `deflate` messages may be compressed. `max_size` is for what they hold then as well.
     """
 
-    __slots__ = ("_buffer", "_deflate", "_ended", "_fragments", "_inflated", "_max_size", "_needed", "_opcode", "odd")
+    __slots__ = (
+        "_buffer",
+        "_deflate",
+        "_ended",
+        "_fragments",
+        "_max_size",
+        "_needed",
+        "_opcode",
+        "_work",
+        "deaf",
+        "odd",
+    )
 
     def __init__(self, max_size: int = MAX_SIZE, *, deflate: bool = False) -> None:
         self._max_size = max_size
@@ -101,7 +113,8 @@ class FrameParser:
         self._fragments: bytearray | None = None  # an unfinished message
         self._opcode = 0  # of that message, and DEFLATED
         self._ended = False
-        self._inflated = 0  # bytes, in the last piece
+        self._work = 0  # on compressed messages in the last piece
+        self.deaf = False  # whether only a Close is waited for: no more work is put into messages
         self.odd = 0  # control frames and fragments in the last piece
 
     def feed(self, data: bytes) -> list[Event]:
@@ -110,7 +123,7 @@ class FrameParser:
         A FrameError or a Close comes last; whatever arrives after it is ignored. `odd` counts the frames of the piece
         that were no whole message: they cost about as much as one, and no event tells of them all.
         """
-        self.odd = self._inflated = 0
+        self.odd = self._work = 0
         if self._ended:
             return []
         if self._buffer is not None:
@@ -197,9 +210,6 @@ class FrameParser:
         opcode = first & 0x0F
         if opcode >= CLOSE or not first & _FIN or self._fragments is not None:
             self.odd += 1
-            if self.odd > MAX_ODD:
-                self._end(events, FrameError(FLOODING, "far more frames than a connection may send"))
-                return
         payload = apply_mask(data[start:stop], data[start - 4 : start])
         if opcode == PING:
             events.append(Ping(payload))
@@ -226,16 +236,19 @@ class FrameParser:
         if not opcode & DEFLATED:
             events.append(Message(opcode, payload))
             return
+        if self.deaf:
+            return
         try:
-            payload = inflated(payload, self._max_size)
+            message = inflated(payload, self._max_size)
         except Inflation as error:
             self._end(events, FrameError(FRAME_TOO_LARGE if error.too_large else _BAD_DATA, str(error)))
             return
-        self._inflated += len(payload)
-        if self._inflated > MAX_INFLATED:
+        work = INFLATION_COST + READ_COST * len(payload) + len(message)
+        self._work += work
+        if self._work > MAX_WORK:
             self._end(events, FrameError(FLOODING, "far more than a connection may send"))
             return
-        events.append(Message(opcode & 0x0F, payload, len(payload) // WEIGHED))
+        events.append(Message(opcode & 0x0F, message, work // WEIGHED))
 
     def _end(self, events: list[Event], event: Event) -> None:
         events.append(event)

@@ -183,17 +183,18 @@ local function log(board, item, agent, weight, points, value, previous, comment)
   rows[logged] = row
 end
 
--- The decision on one vote: its status and, where it changes something, the ballot before it.
+-- The decision on one vote: its status and, where it changes something, the ballot before it. That a ballot stands is
+-- said after the deadline too: it may have been sent again because the answer was lost.
 local function decide(agent, item, value)
-  if not item.board.open then return VOTING_CLOSED end
-  if not item.number then return UNKNOWN_ITEM end
+  if not item.number then return item.board.open and UNKNOWN_ITEM or VOTING_CLOSED end
   local previous, weight = parse_ballot(agent.ballots[item.board.number].held[item.number])
+  if previous == value then return UNCHANGED end
+  if not item.board.open then return VOTING_CLOSED end
   if value == false then
     if previous == nil then return NO_BALLOT end
     if room <= 0 then return OVERLOADED end
     return RETRACTED, previous, weight
   end
-  if previous == value then return UNCHANGED end
   if previous and not item.board.changeable then return ALREADY_VOTED end
   if agent.limit >= 0 and agent.used >= agent.limit then return QUOTA_EXCEEDED end
   if room <= 0 then return OVERLOADED end

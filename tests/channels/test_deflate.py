@@ -18,10 +18,11 @@ from channels.errors import FLOODING
 from channels.frames import (
     BINARY,
     DEFLATED,
-    MAX_INFLATED,
+    INFLATION_COST,
     MAX_SIZE,
+    MAX_WORK,
+    READ_COST,
     TEXT,
-    WEIGHED,
     Event,
     FrameError,
     FrameParser,
@@ -181,22 +182,55 @@ def test_the_limit_is_for_what_a_message_holds() -> None:
     assert the_error(FrameParser(deflate=True).feed(squeezed(b"x" * 50_000_000))).code == 1009
 
 
-def test_bombs_within_the_limit_are_a_flood() -> None:
+def bits(*fields: tuple[int, int]) -> str:
+    """Numbers of so many bits each, as DEFLATE has them: the least significant bit first."""
+    return "".join(f"{value:0{width}b}"[::-1] for value, width in fields)
+
+
+def laborious() -> bytes:
+    """64 KiB that say nothing, in blocks each of which brings a code of its own to be read (RFC 1951, 3.2.7)."""
+    # No more codes than must be: 257 literals and lengths, of which the end alone has one, and one distance.
+    lengths = {18: 1, 1: 2, 0: 2}
+    order = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1)
+    head = bits((0, 1), (2, 2), (0, 5), (0, 5), (len(order) - 4, 4), *((lengths.get(code, 0), 3) for code in order))
+    zeros = "0" + bits((138 - 11, 7)) + "0" + bits((118 - 11, 7))
+    block = head + zeros + "11" + "11" + "0"
+    stream = block * (MAX_SIZE * 8 // len(block) - 8) + bits((0, 1), (1, 2)) + "0" * 7
+    stream += "0" * (-(len(stream) + 3) % 8) + bits((0, 3))
+    stream += "0" * (-len(stream) % 8)
+    return bytes(int(stream[n : n + 8][::-1], 2) for n in range(0, len(stream), 8))
+
+
+ODD = {
+    "little": (compressed(b""), b""),
+    "large": (compressed(b" " * MAX_SIZE), b" " * MAX_SIZE),
+    "laborious": (laborious(), b""),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_so_much_work_in_one_piece_is_a_flood(kind: str) -> None:
+    payload, message = ODD[kind]
+    fits = MAX_WORK // (INFLATION_COST + READ_COST * len(payload) + len(message))
     parser = FrameParser(deflate=True)
-    bomb = squeezed(b" " * MAX_SIZE)
-    fits = MAX_INFLATED // MAX_SIZE
     for _ in range(2):
-        assert read(parser.feed(bomb * fits)) == [(TEXT, b" " * MAX_SIZE)] * fits
-    assert the_error(parser.feed(bomb * (fits + 1))).code == FLOODING
+        assert read(parser.feed(raw(payload) * fits)) == [(TEXT, message)] * fits
+    assert the_error(parser.feed(raw(payload) * (fits + 1))).code == FLOODING
 
 
-def test_what_was_compressed_weighs_what_it_holds() -> None:
-    parser = FrameParser(deflate=True)
-    small, large = parser.feed(squeezed(b"x" * 2000) + squeezed(b"x" * MAX_SIZE))
-    assert isinstance(small, Message)
-    assert isinstance(large, Message)
-    assert (small.weight, large.weight) == (0, MAX_SIZE // WEIGHED)
-    assert parser.odd == 0
+@pytest.mark.parametrize(("kind", "least"), [("little", 0), ("large", 8), ("laborious", 250)])
+def test_a_compressed_message_weighs_what_it_costs(kind: str, least: int) -> None:
+    (message,) = FrameParser(deflate=True).feed(raw(ODD[kind][0]))
+    assert isinstance(message, Message)
+    assert least <= message.weight <= least * 1.2
+
+
+def test_compressed_votes_weigh_no_more_than_they_are() -> None:
+    vote = b'{"type":"vote","id":7,"board":"songs","item":"sonoa-glass-rivers","vote":"up"}'
+    for count in (1, 10, 500):
+        (message,) = FrameParser(deflate=True).feed(squeezed(b"[" + b",".join([vote] * count) + b"]"))
+        assert isinstance(message, Message)
+        assert message.weight <= count
 
 
 @pytest.mark.parametrize(

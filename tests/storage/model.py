@@ -126,10 +126,10 @@ class Model:
         casts, changes = vote.value is not None, held is not None
         limit = vote.daily_limit
         refusals = {
+            Status.UNCHANGED: casts and held is not None and held[0] == vote.value,
             Status.VOTING_CLOSED: rules.state(self.clock) != "open",
             Status.UNKNOWN_ITEM: not known,
             Status.NO_BALLOT: not casts and not changes,
-            Status.UNCHANGED: casts and held is not None and held[0] == vote.value,
             Status.ALREADY_VOTED: casts and changes and not rules.ballots_change,
             Status.QUOTA_EXCEEDED: casts and limit is not None and self._used(vote.agent) >= limit,
             Status.OVERLOADED: len(self.events) - self.flushed >= self.backlog_limit,

@@ -7,6 +7,7 @@ from dataclasses import astuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from storage.batches import outcomes_of
 from storage.calendar import periods_at
@@ -167,6 +168,20 @@ async def test_a_batch_that_comes_again_is_answered_again_and_changes_nothing(an
         assert await read(shard, [Query(rules.number, "all", TopView(9))]) == before
         assert len(await shard.events()) == 2
         assert await shard.live.quota_used(SHARD, NOON // DAY, 2) == 2
+
+
+@pytest.mark.parametrize("rules", [BOARDS[0], BOARDS[1]], ids=["final", "changeable"])
+async def test_a_vote_that_is_sent_again_after_the_deadline_is_told_that_it_stands(
+    any_redis_url: str, rules: Board
+) -> None:
+    closing = replace(rules, closes_at=NOON + HOUR)
+    async with open_shard(any_redis_url, number=SHARD) as shard:
+        await furnish(shard, Model(), NOON)
+        assert [one.status for one in await shard.apply([Vote(closing, 2, "a", 1)], NOON)] == [Status.APPLIED]
+        late = [Vote(closing, 2, "a", value) for value in (1, -1, None)]
+        late += [Vote(closing, 2, item, 1) for item in ("B", "unknown")] + [Vote(closing, 2, "B", None)]
+        told = [one.status for one in await shard.apply(late, NOON + HOUR)]
+        assert told == [Status.UNCHANGED] + [Status.VOTING_CLOSED] * 5
 
 
 async def test_a_copy_that_comes_after_the_next_batch_is_passed_over(any_redis_url: str) -> None:
