@@ -22,18 +22,21 @@ log = structlog.get_logger(__name__)
 
 async def add_tenant(directory: Directory, slug: str, shards: int) -> tuple[Tenant, str]:
     """A new tenant with its standing boards; answers it and its admin key. Raises Exists."""
-    tenant, _ = await directory.add_tenant(slug, shards)
     secret = new_secret()
-    await directory.add_admin_key(tenant, secret)
+    tenant, _ = await directory.add_tenant(slug, shards, secret)
     return tenant, secret
 
 
 async def default_tenant(archive: Archive, settings: Settings) -> tuple[Tenant, str | None]:
     """The installation's default tenant, made at the first start, and its admin key.
 
-    None stands for a key that another server of the installation made, and nobody gave to this one.
+    None stands for a key that another server of the installation made, and nobody gave to this one. Raises Exists for a
+    key of another tenant's.
     """
     directory = Directory(archive)
+    secret = settings.admin_key or kept_secret(settings.data, ADMIN_KEY_FILE)
+    if secret is not None:
+        await _check_owner(directory, settings, secret)
     tenant = await directory.tenant(settings.tenant)
     if tenant is None:
         # Another server that starts at the same moment may have been faster.
@@ -41,11 +44,25 @@ async def default_tenant(archive: Archive, settings: Settings) -> tuple[Tenant, 
             tenant, _ = await directory.add_tenant(settings.tenant, settings.shards)
         tenant = tenant or await directory.tenant(settings.tenant)
         assert tenant is not None
-    secret = settings.admin_key or kept_secret(settings.data, ADMIN_KEY_FILE)
-    if secret is None:
-        return tenant, await _first_admin_key(directory, tenant, settings.data)
-    await directory.add_admin_key(tenant, secret, from_settings=settings.admin_key is not None)
-    return tenant, secret
+    if secret is not None:
+        await directory.add_admin_key(tenant, secret, from_settings=settings.admin_key is not None)
+        if await directory.find_key(secret) is not None:
+            return tenant, secret
+        log.warning("the admin key in the data folder was revoked", folder=str(settings.data))
+    return tenant, await _first_admin_key(directory, tenant, settings.data)
+
+
+async def _check_owner(directory: Directory, settings: Settings, secret: str) -> None:
+    """Before anything is made for a tenant that could then not be administered."""
+    found = await directory.find_key(secret)
+    if found is None or (found.agent is None and found.tenant.slug == settings.tenant):
+        return
+    key = "PLAUDIT_ADMIN_KEY" if settings.admin_key else f"the key in {settings.data / ADMIN_KEY_FILE}"
+    owner = "the tenant" if found.agent is None else "an agent of the tenant"
+    raise Exists(
+        f"{key} belongs to {owner} {found.tenant.slug!r} in this database: "
+        f"set PLAUDIT_ADMIN_KEY to a key of its own for {settings.tenant!r}."
+    )
 
 
 async def _first_admin_key(directory: Directory, tenant: Tenant, folder: Path) -> str | None:

@@ -30,7 +30,7 @@ DEFLATED: Final = 0x40
 """Beside the opcode of a message that is compressed."""
 
 MAX_WORK: Final = 3 * 2**20
-"""What the compressed messages in one piece of what is read may cost, in bytes that are made of them: some milliseconds.
+"""What compressed messages in one piece of what is read may cost, in bytes that are made of them: some milliseconds.
 Whatever is in it, a byte that is read may cost as much as `READ_COST` of these, and a message as `INFLATION_COST`."""
 
 READ_COST: Final = 32

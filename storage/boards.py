@@ -66,7 +66,11 @@ class Boards:
     async def add(self, tenant: Tenant, new: Sequence[NewBoard]) -> list[Board]:
         """Makes boards, all or none. Raises Exists."""
         async with self._archive.transaction() as connection:
-            return [await self._add(connection, tenant, rules) for rules in new]
+            return await self.add_over(connection, tenant, new)
+
+    async def add_over(self, connection: Connection, tenant: Tenant, new: Sequence[NewBoard]) -> list[Board]:
+        """The same as part of a transaction."""
+        return [await self._add(connection, tenant, rules) for rules in new]
 
     async def _add(self, connection: Connection, tenant: Tenant, rules: NewBoard) -> Board:
         row = await self._queries.add_board(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -32,6 +33,14 @@ class IssuedKey(msgspec.Struct, frozen=True):
     key: int
     agent: Agent
     secret: str
+
+
+class AdminKey(msgspec.Struct, frozen=True):
+    """A key that administers a tenant. `from_settings` is one that PLAUDIT_ADMIN_KEY gave."""
+
+    number: int
+    created_at: datetime
+    from_settings: bool
 
 
 class KeyRevoked(msgspec.Struct, frozen=True, tag="key"):
@@ -81,22 +90,26 @@ class Directory:
             row = await self._queries.find_tenant(connection, slug=slug)
         return None if row is None else Tenant(*row)
 
-    async def add_tenant(self, slug: str, shards: int) -> tuple[Tenant, list[Board]]:
-        """A new tenant with its standing boards, of which every server is told. Raises Exists."""
+    async def add_tenant(self, slug: str, shards: int, admin_key: str | None = None) -> tuple[Tenant, list[Board]]:
+        """A new tenant with its standing boards, of which every server is told, and a key that administers it.
+
+        Raises Exists where there is such a tenant.
+        """
         async with self._archive.transaction() as connection:
             row = await self._queries.add_tenant(connection, slug=slug, shards=shards)
-        if row is None:
-            raise Exists(f"a tenant {slug!r} is there already")
-        tenant = Tenant(*row)
-        boards = await self.add_standing_boards(tenant)
-        await self.notify(BoardsChanged(tenant.number, tenant.shard))
+            if row is None:
+                raise Exists(f"a tenant {slug!r} is there already")
+            tenant = Tenant(*row)
+            boards = await self._boards.add_over(connection, tenant, _standing_boards())
+            if admin_key is not None:
+                await self._add_admin_key(connection, tenant, admin_key)
+            await self._notify(connection, BoardsChanged(tenant.number, tenant.shard))
         return tenant, boards
 
     async def add_standing_boards(self, tenant: Tenant) -> list[Board]:
         """Makes those of a tenant's standing boards that are missing; answers them."""
         present = {board.slug for board in await self._boards.of_tenant(tenant.number)}
-        wanted = [NewBoard(slug, title, kind) for slug, title, kind in STANDING_BOARDS if slug not in present]
-        return await self._boards.add(tenant, wanted)
+        return await self._boards.add(tenant, [board for board in _standing_boards() if board.slug not in present])
 
     async def find_key(self, secret: str) -> Credential | None:
         """Who a key speaks for; None for an unknown or revoked one."""
@@ -115,18 +128,14 @@ class Directory:
         return Credential(row["key_id"], digest, tenant, agent)
 
     async def add_admin_key(self, tenant: Tenant, secret: str, *, from_settings: bool = False) -> list[bytes]:
-        """Lets a key administer the tenant.
+        """Lets a key administer the tenant, unless it was revoked.
 
-        One that comes from the settings replaces earlier such ones, whose hashes are answered. Raises Exists for
-        a key that is somebody else's.
+        One that comes from the settings does in any case, and replaces earlier such ones, whose hashes are answered.
+        Raises Exists for a key that is somebody else's.
         """
         digest = hash_secret(secret)
         async with self._archive.transaction() as connection:
-            key = await self._queries.add_key(
-                connection, tenant=tenant.number, agent=None, hash=digest, from_settings=from_settings
-            )
-            if key is None:
-                raise Exists("this key is in use already, by an agent or by another tenant")
+            await self._add_admin_key(connection, tenant, secret, from_settings=from_settings)
             if not from_settings:
                 return []
             ended = [
@@ -136,15 +145,42 @@ class Directory:
                 await self._notify(connection, KeyRevoked(row["hash"]))
             return [row["hash"] for row in ended]
 
+    async def _add_admin_key(
+        self, connection: Connection, tenant: Tenant, secret: str, *, from_settings: bool = False
+    ) -> int:
+        key: int | None = await self._queries.add_key(
+            connection, tenant=tenant.number, agent=None, hash=hash_secret(secret), from_settings=from_settings
+        )
+        if key is None:
+            raise Exists("this key is in use already, by an agent or by another tenant")
+        return key
+
+    async def issue_admin_key(self, tenant: Tenant) -> tuple[int, str]:
+        """A further key that administers the tenant: its number, and its secret, known this once."""
+        secret = new_secret()
+        async with self._archive.transaction() as connection:
+            return await self._add_admin_key(connection, tenant, secret), secret
+
+    async def admin_keys(self, tenant: Tenant) -> list[AdminKey]:
+        """The keys that administer a tenant, oldest first."""
+        async with self._archive.connection() as connection:
+            return [AdminKey(*row) async for row in self._queries.admin_keys(connection, tenant=tenant.number)]
+
+    async def revoke_admin_key(self, tenant: Tenant, key: int) -> None:
+        """Ends a key that administers a tenant, on every server. Raises NotFound."""
+        async with self._archive.transaction() as connection:
+            row = await self._queries.revoke_admin_key(connection, tenant=tenant.number, key=key)
+            if row is None:
+                raise NotFound(f"the tenant {tenant.slug!r} has no admin key {key}")
+            await self._notify(connection, KeyRevoked(row["hash"]))
+
     async def add_first_admin_key(self, tenant: Tenant, secret: str) -> bool:
         """Lets a key administer a tenant that nobody administers yet; answers whether it was such a one."""
         async with self._archive.transaction() as connection:
             await self._queries.lock_tenant(connection, tenant=tenant.number)
             if await self._queries.has_admin_key(connection, tenant=tenant.number):
                 return False
-            await self._queries.add_key(
-                connection, tenant=tenant.number, agent=None, hash=hash_secret(secret), from_settings=False
-            )
+            await self._add_admin_key(connection, tenant, secret)
             return True
 
     async def add_agents(self, tenant: Tenant, new: Sequence[tuple[str, Tier]]) -> list[IssuedKey]:
@@ -203,6 +239,10 @@ class Directory:
 
     async def _notify(self, connection: Connection, notice: Notice) -> None:
         await self._queries.notify(connection, channel=CHANNEL, message=encode_notice(notice).decode())
+
+
+def _standing_boards() -> list[NewBoard]:
+    return [NewBoard(slug, title, kind) for slug, title, kind in STANDING_BOARDS]
 
 
 def _agent(row: Record) -> Agent:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar, get_args
+from typing import get_args
 
 import click
 import msgspec
 
-from app.commands.common import load_settings, opened, run
+from app.commands.common import with_tenant
 from app.shapes.common import Name
 from storage.directory import Directory, IssuedKey
-from storage.errors import Exists, NotFound
+from storage.errors import Exists
 from storage.types import Tenant, Tier
-
-T = TypeVar("T")
 
 _TENANT = click.option("--tenant", help="The tenant's slug; the default tenant's without it.")
 
@@ -45,7 +42,7 @@ def add(agent_id: str, tier: Tier, tenant: str | None) -> None:
         except Exists:
             raise Exists(f"There is an agent {agent_id!r} already.") from None
 
-    click.echo(_with_tenant(tenant, work).secret)
+    click.echo(with_tenant(tenant, work).secret)
 
 
 @agent.command
@@ -57,7 +54,7 @@ def key(agent_id: str, tenant: str | None) -> None:
     async def work(directory: Directory, of: Tenant) -> IssuedKey:
         return await directory.add_agent_key(of, agent_id)
 
-    issued = _with_tenant(tenant, work)
+    issued = with_tenant(tenant, work)
     click.echo(f"key {issued.key}", err=True)
     click.echo(issued.secret)
 
@@ -72,19 +69,5 @@ def revoke(agent_id: str, number: int, tenant: str | None) -> None:
     async def work(directory: Directory, of: Tenant) -> None:
         await directory.revoke_key(of, agent_id, number)
 
-    _with_tenant(tenant, work)
+    with_tenant(tenant, work)
     click.echo(f"Key {number} of {agent_id} is void.")
-
-
-def _with_tenant(slug: str | None, work: Callable[[Directory, Tenant], Awaitable[T]]) -> T:
-    settings = load_settings()
-
-    async def found() -> T:
-        async with opened(settings) as (_, archive):
-            directory = Directory(archive)
-            tenant = await directory.tenant(slug or settings.tenant)
-            if tenant is None:
-                raise NotFound(f"There is no tenant {slug or settings.tenant!r}.")
-            return await work(directory, tenant)
-
-    return run(found)

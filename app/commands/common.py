@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -19,8 +19,10 @@ from app.settings import FlagError, Settings, SettingsError
 from app.stores import open_stores
 from storage.archive import Archive
 from storage.clock import CLOCK_LEEWAY
-from storage.errors import StorageError
+from storage.directory import Directory
+from storage.errors import NotFound, StorageError
 from storage.live import LiveStore
+from storage.types import Tenant
 
 T = TypeVar("T")
 
@@ -84,3 +86,18 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[LiveStore, Archive]]
         Archive(stores.database_url) as archive,
     ):
         yield live, archive
+
+
+def with_tenant(slug: str | None, work: Callable[[Directory, Tenant], Awaitable[T]]) -> T:
+    """Does something for a tenant, for the default one where no slug is given."""
+    settings = load_settings()
+
+    async def found() -> T:
+        async with opened(settings) as (_, archive):
+            directory = Directory(archive)
+            tenant = await directory.tenant(slug or settings.tenant)
+            if tenant is None:
+                raise NotFound(f"There is no tenant {slug or settings.tenant!r}.")
+            return await work(directory, tenant)
+
+    return run(found)

@@ -24,10 +24,11 @@ where k.hash = :hash and k.revoked_at is null;
 
 -- name: add_key(tenant, agent, hash, from_settings)$
 -- A further key of an agent (of the tenant itself where agent is null), or one of its own again; answers its id,
--- null where the key is somebody else's.
+-- null where the key is somebody else's. One that was revoked stays so, unless it is in the settings again.
 insert into api_keys (tenant_id, agent_id, hash, from_settings)
 values (:tenant, :agent, :hash, :from_settings)
-on conflict (hash) do update set revoked_at = null
+on conflict (hash) do update
+set revoked_at = case when excluded.from_settings then null else api_keys.revoked_at end
 where api_keys.tenant_id = excluded.tenant_id and api_keys.agent_id is not distinct from excluded.agent_id
 returning id;
 
@@ -45,6 +46,17 @@ update api_keys k set revoked_at = now()
 from agents a
 where k.id = :key and k.agent_id = a.id and a.tenant_id = :tenant and a.agent_id = :agent_id and k.revoked_at is null
 returning k.id, k.hash;
+
+-- name: admin_keys(tenant)
+-- The keys that administer a tenant, oldest first.
+select id, created_at, from_settings from api_keys
+where tenant_id = :tenant and agent_id is null and revoked_at is null order by id;
+
+-- name: revoke_admin_key(key, tenant)^
+-- Ends a key that administers the tenant; answers its hash, nothing where there is no such key or it is ended already.
+update api_keys set revoked_at = now()
+where id = :key and tenant_id = :tenant and agent_id is null and revoked_at is null
+returning id, hash;
 
 -- name: revoke_settings_keys(tenant, hash)
 -- Ends the admin keys that earlier settings gave a tenant, but for the present one.

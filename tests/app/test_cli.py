@@ -1,6 +1,7 @@
 """The command line: what each command does, and that a user's mistakes end with one sentence."""
 
 import asyncio
+import itertools
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from app.cli import main
 from storage.archive import Archive
 from storage.directory import Directory
+from tests.app.running import http_client
 from tests.app.sockets import Stage
 from tests.storage.shard import emptied
 
@@ -58,7 +60,7 @@ def test_the_version_and_help_texts() -> None:
         assert re.search(rf"^  {command} +\S", overview, re.MULTILINE), command
         text = succeeded(invoke(command, "--help"))
         assert re.search(r"Usage: .*\n\n  [A-Z]", text), command
-    for words in (("tenant", "add"), ("tenant", "list"), ("agent", "add"), ("agent", "key"), ("agent", "revoke")):
+    for words in (("tenant", "add"), ("tenant", "keys"), ("agent", "add"), ("agent", "key"), ("agent", "revoke")):
         assert "Usage: " in succeeded(invoke(*words, "-h"))
 
 
@@ -117,6 +119,30 @@ async def test_tenants(plaudit: Plaudit, database_url: str) -> None:
     one_sentence(await plaudit("tenant", "add", "payportpro"), "payportpro")
     for slug in ("Upper", "-x", "", "x" * 64, "a b"):
         assert (await plaudit("tenant", "add", "--", slug)).exit_code == 2
+
+
+async def test_admin_keys_are_exchanged(plaudit: Plaudit, stage: Stage) -> None:
+    found = succeeded(await plaudit("tenant", "keys", "default")).split()
+    issued = await plaudit("tenant", "key", "default")
+    number, secret = issued.stderr.split()[-1], succeeded(issued).strip()
+    assert len(succeeded(await plaudit("tenant", "keys", "default")).splitlines()) == 2
+
+    names = itertools.count()
+
+    async def status(key: str) -> int:
+        async with http_client(base_url=stage.url, headers={"authorization": f"Bearer {key}"}) as http:
+            return (await http.post("/api/v1/agents", json={"agent_id": f"a{next(names)}", "tier": "free"})).status_code
+
+    assert await status(stage.where.admin_key) == await status(secret) == 201
+    async with stage.connect() as client:
+        assert (await client.ask("hello", token=stage.where.admin_key))["type"] == "welcome"
+        succeeded(await plaudit("tenant", "revoke", "default", found[0]))
+        assert (await client.closed()).code == 4401
+    assert (await status(stage.where.admin_key), await status(secret)) == (401, 201)
+    one_sentence(await plaudit("tenant", "revoke", "default", found[0]), "no admin key")
+    one_sentence(await plaudit("tenant", "revoke", "other", number), "other")
+    succeeded(await plaudit("tenant", "add", "other"))
+    one_sentence(await plaudit("tenant", "revoke", "other", number), "no admin key")
 
 
 async def test_agents(plaudit: Plaudit, database_url: str) -> None:
