@@ -25,7 +25,7 @@ _ONCE: Final = ("Host", "Origin", "Authorization")
 
 
 def protocol_class(gateway: Gateway) -> type[asyncio.Protocol]:
-    """The class that uvicorn hands websocket handshakes to; it handles those for our path itself."""
+    """The class that uvicorn hands websocket handshakes to; it handles them itself."""
     return type("Handshake", (_Handshake,), {"gateway": gateway})
 
 
@@ -35,9 +35,6 @@ class _Handshake(WebSocketsSansIOProtocol):
 
     def handle_connect(self, event: Request) -> None:
         """Answers a handshake."""
-        if event.path.partition("?")[0] != PATH:
-            super().handle_connect(event)
-            return
         response, codec = _answer(self.conn, event, self.gateway)
         self.conn.send_response(response)
         self.transport.write(b"".join(self.conn.data_to_send()))
@@ -84,6 +81,8 @@ def _answer(protocol: ServerProtocol, event: Request, gateway: Gateway) -> tuple
     known = next((CODECS[name] for name in offered if name in CODECS), None)
     if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
         return response, JSON
+    if event.path.partition("?")[0] != PATH:
+        return protocol.reject(HTTPStatus.NOT_FOUND, f"The websocket is at {PATH}.\n"), JSON
     if any(len(event.headers.get_all(name)) > 1 for name in _ONCE):
         return protocol.reject(HTTPStatus.BAD_REQUEST, f"At most one each of {', '.join(_ONCE)}.\n"), JSON
     if not gateway.allows(event.headers.get("Origin"), event.headers.get("Host")):

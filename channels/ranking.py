@@ -93,11 +93,6 @@ def score_text(points: int) -> str:
     return f"{'-' if points < 0 else ''}{whole}.{part:02d}".rstrip("0")
 
 
-def digest(rows: Iterable[Row]) -> int:
-    """CRC-32 (zlib) of the lines `item:score` in the order given, joined by newlines. 0 for no rows."""
-    return _checksum(map(_line, rows))
-
-
 def _line(row: Row) -> str:
     return f"{row.item}:{row.points // 100}" if row.points % 100 == 0 else f"{row.item}:{score_text(row.points)}"
 

@@ -98,9 +98,6 @@ class _Tail:
         self._plain = plain
         self._compressed: bytes | None = None
 
-    def __len__(self) -> int:
-        return len(self._plain)
-
     def frame(self, codec: Codec, head: bytes) -> bytes:
         """The frame of the message that begins with `head`."""
         if not codec.deflates or len(self._plain) < _WORTHWHILE:
@@ -122,11 +119,6 @@ class DeltaFrames:
     def encodings(self) -> int:
         """How often the message was encoded so far: once per subprotocol in use."""
         return len(self._parts)
-
-    def size(self, codec: Codec) -> int:
-        """The payload's length in bytes as it was encoded, but for the subscription's number."""
-        head, tail = self._split(codec)
-        return len(head) + len(tail)
 
     def frame(self, codec: Codec, sub: int) -> bytes:
         """The websocket frame for viewers who know the view as number `sub`: the same object each time."""
@@ -151,16 +143,6 @@ class SnapshotFrames:
     def __init__(self, message: Snapshot) -> None:
         self._message = message
         self._parts: dict[str, tuple[bytes, bytes, _Tail]] = {}
-
-    @property
-    def encodings(self) -> int:
-        """How often the message was encoded so far: once per subprotocol in use."""
-        return len(self._parts)
-
-    def size(self, codec: Codec) -> int:
-        """The payload's length in bytes as it was encoded, but for the client's id and the subscription's number."""
-        head, middle, tail = self._split(codec)
-        return len(head) + len(middle) + len(tail)
 
     def frame(self, codec: Codec, client_id: str | int | None, sub: int) -> bytes:
         """The websocket frame that answers this `subscribe`."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels.ranking import digest, points_of, rank_rows, score_of, score_text
+from channels.ranking import View, points_of, rank_rows, score_of, score_text
 from storage.types import Row
 from tests.channels.strategies import ITEMS, POINTS, rankings
 
@@ -66,6 +66,10 @@ def test_a_score_on_the_wire_comes_back_exactly(points: int) -> None:
 @pytest.mark.parametrize(("before", "movement"), [(None, None), (5, 3), (2, 0), (1, -1)])
 def test_movement_is_positive_for_what_rose(before: int | None, movement: int | None) -> None:
     assert row("a", 0, rank=2, before=before).movement == movement
+
+
+def digest(rows: list[Row]) -> int:
+    return View.of("e", 1, len(rows), rows).digest
 
 
 @given(rankings())

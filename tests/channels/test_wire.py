@@ -154,13 +154,3 @@ def test_so_is_a_snapshot(codec: Codec, client_id: str | int | None, sub: int) -
 def test_what_is_small_is_sent_as_it_is(codec: Codec) -> None:
     frames = DeltaFrames(msgspec.structs.replace(small_delta(), entries=[], left=["a"]))
     assert frames.frame(codec.deflating, 1) == frames.frame(codec, 1)
-
-
-@both
-def test_the_size_tells_which_is_smaller(codec: Codec) -> None:
-    whole = SnapshotFrames(snapshot_of(view(1, a=5, b=4, c=3), LABELS, "songs", "all"))
-    step = DeltaFrames(small_delta())
-    assert step.size(codec) == len(payload_of(step.frame(codec, 1))) - len(codec.encode(1))
-    assert whole.size(codec) == len(payload_of(whole.frame(codec, "id", 1))) - len(codec.encode("id")) - 1
-    assert step.size(codec) < whole.size(codec)
-    assert whole.encodings == 1
