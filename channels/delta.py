@@ -5,11 +5,10 @@ ranks of all others follow from the sort; in any other view a row is named also 
 """
 
 from collections.abc import Sequence
-from itertools import zip_longest
 
 from msgspec import Struct
 
-from channels.ranking import View, order_key, rank_rows
+from channels.ranking import View, order_key, rank_rows, renewed
 from storage.types import Row
 
 
@@ -38,10 +37,7 @@ def diff(old: View, new: View) -> Change | None:
     if old.epoch != new.epoch or old.top is not new.top:
         raise ValueError("no delta leads from one epoch or kind of view to another")
     before = old.rows
-    # Most rows stand where they stood, many of them as the same objects: only the others are looked up.
-    both = zip_longest(before.values(), new.rows.values())
-    moved = [] if before is new.rows else [row for was, row in both if was is not row and was != row]
-    rows = tuple([row for row in moved if row is not None and before.get(row.item) != row])
+    rows = tuple([row for row in renewed(before, new.rows) if before.get(row.item) != row])
     if new.top:
         rows = tuple([row for row in rows if not _only_moved(before.get(row.item), row)])
     entered = frozenset([row.item for row in rows if row.item not in before])

@@ -365,7 +365,7 @@ class Hub:
             self._on_sent(sent, now - min(marked.values()))
 
     async def _advance(self, room: Room, view: View) -> int:
-        missing = room.unlabelled(view.rows.keys())
+        missing = room.unlabelled(view)
         if missing:
             found = await self._labels(room.board, missing)
             room.labels.update({item: found.get(item, Label(None)) for item in missing})

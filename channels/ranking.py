@@ -1,7 +1,8 @@
 """Rankings: order, competition ranks, scores as people read them, and the digest of a view. Pure."""
 
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress, count, islice
+from operator import is_not
 from zlib import crc32
 
 from msgspec import Struct
@@ -33,7 +34,7 @@ class View(Struct, frozen=True, gc=False):
         epoch: str,
         version: int,
         total: int,
-        rows: Iterable[Row],
+        rows: Sequence[Row],
         *,
         top: bool = True,
         incomplete: bool = False,
@@ -43,13 +44,27 @@ class View(Struct, frozen=True, gc=False):
 
         What is known of rows of an earlier view, `like`, is taken from there where they are the same objects.
         """
-        by_item = {row.item: row for row in rows}
-        lines: list[str] = []
-        if like is not None:
-            earlier = zip(by_item.values(), like.rows.values(), like.lines, strict=False)
-            lines = [line if row is was else _line(row) for row, was, line in earlier]
-        lines += map(_line, islice(by_item.values(), len(lines), None))
+        by_item, lines = ({}, []) if like is None else (like.rows.copy(), like.lines.copy())
+        before = list(by_item.values())
+        changed = list(compress(count(), map(is_not, rows, before)))
+        if len(before) == len(rows) and all(rows[place].item == before[place].item for place in changed):
+            for place in changed:
+                by_item[rows[place].item] = rows[place]
+                lines[place] = _line(rows[place])
+        else:
+            by_item = {row.item: row for row in rows}
+            lines = [line if row is was else _line(row) for row, was, line in zip(rows, before, lines, strict=False)]
+            lines += map(_line, islice(rows, len(lines), None))
         return cls(epoch, version, total, by_item, lines, _checksum(lines), top, incomplete)
+
+
+def renewed(before: Mapping[str, Row], rows: Mapping[str, Row]) -> list[Row]:
+    """Those of the rows that are not, place by place, the very objects that were there before.
+
+    Nothing has happened to all others, and most of the time that is nearly all of a view.
+    """
+    values = rows.values()
+    return [*compress(values, map(is_not, values, before.values())), *islice(values, len(before), None)]
 
 
 def order_key(row: Row) -> tuple[int, str]:

@@ -9,7 +9,7 @@ snapshot.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, KeysView
+from collections.abc import Iterator
 from itertools import chain
 from typing import Final, Protocol
 
@@ -17,7 +17,7 @@ from channels.codec import Codec
 from channels.delta import Change, diff, merge
 from channels.frames import frame
 from channels.protocol import Resumed
-from channels.ranking import View
+from channels.ranking import View, renewed
 from channels.wire import DeltaFrames, Label, SnapshotFrames, delta_of, snapshot_of
 from storage.types import Board, Query
 
@@ -222,9 +222,10 @@ class Room:
             del group.held[subscription]
             group.add(subscription)
 
-    def unlabelled(self, items: KeysView[str]) -> list[str]:
-        """Items among these that the room has no label for."""
-        return [] if items <= self.labels.keys() else [item for item in items if item not in self.labels]
+    def unlabelled(self, view: View) -> list[str]:
+        """Items of a coming view that the room has no label for; it has one for each of the present view."""
+        before = {} if self.view is None else self.view.rows
+        return [row.item for row in renewed(before, view.rows) if row.item not in self.labels]
 
     def advance(self, view: View) -> int:
         """Shows everyone the new view; answers how many frames were handed to transports.

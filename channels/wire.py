@@ -62,7 +62,7 @@ def delta_of(change: Change, labels: Mapping[str, Label]) -> Delta:
 
 def view_of(message: Snapshot, *, top: bool) -> View:
     """The view that a snapshot holds. Its digest is computed, to be compared with the message's."""
-    rows = map(row_of, message.entries)
+    rows = list(map(row_of, message.entries))
     return View.of(message.epoch, message.version, message.total, rows, top=top)
 
 

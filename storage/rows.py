@@ -6,6 +6,8 @@ the last time is not decoded again but is the object that it was: whoever compar
 
 from __future__ import annotations
 
+from itertools import compress, count
+from operator import ne
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -43,8 +45,9 @@ class Rows:
         if read is None:
             rows = _decode_rows(packed)
         else:
-            kept = zip(parts, read.parts, read.rows, strict=False)
-            rows = [row if part == was else _decode_row(part) for part, was, row in kept]
+            rows = read.rows[: len(parts)]
+            for place in compress(count(), map(ne, parts, read.parts)):
+                rows[place] = _decode_row(parts[place])
             rows += map(_decode_row, parts[len(rows) :])
         self._read[query] = _Read(packed, parts, rows)
         return rows

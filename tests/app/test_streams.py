@@ -160,7 +160,7 @@ async def test_another_epoch_is_in_the_id() -> None:
     room, reader = seated(shown(7))
     assert b"\nid: e1-7\n" in await reader.take(0)
     view = shown(1)
-    room.advance(View.of("e-2", 1, 3, view.rows.values()))
+    room.advance(View.of("e-2", 1, 3, list(view.rows.values())))
     assert b"event: snapshot\nid: e-2-1\n" in await reader.take(0)
 
 

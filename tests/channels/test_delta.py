@@ -74,7 +74,7 @@ def test_what_enters_and_leaves() -> None:
 def test_a_new_version_alone_is_no_change_but_a_new_total_is() -> None:
     old = top(1, {"a": 5})
     assert diff(old, top(2, {"a": 5})) is None
-    assert changed(old, View.of("e", 2, 8, old.rows.values())).total == 8
+    assert changed(old, View.of("e", 2, 8, list(old.rows.values()))).total == 8
 
 
 def test_merging_brings_earlier_rows_up_to_date() -> None:
@@ -96,7 +96,7 @@ def test_no_delta_crosses_an_epoch_or_kind() -> None:
     with pytest.raises(ValueError, match="epoch"):
         diff(old, top(2, {"a": 6}, epoch="f"))
     with pytest.raises(ValueError, match="kind"):
-        diff(old, View.of("e", 2, 1, old.rows.values(), top=False))
+        diff(old, View.of("e", 2, 1, list(old.rows.values()), top=False))
 
 
 def test_a_change_fits_only_the_version_that_it_starts_from() -> None:

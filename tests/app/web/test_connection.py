@@ -237,7 +237,7 @@ async def test_it_fits_a_narrow_screen(page: Page) -> None:
 
 async def test_a_board_that_was_rebuilt_is_shown_though_nobody_asked(page: Page) -> None:
     first = view(7, a=3, b=2)
-    rebuilt = View.of("e2", 1, 2, view(1, b=5, a=3).rows.values())
+    rebuilt = View.of("e2", 1, 2, list(view(1, b=5, a=3).rows.values()))
     shown = asyncio.Event()
 
     async def script(peer: Peer) -> None:
