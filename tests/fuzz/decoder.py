@@ -24,7 +24,7 @@ from channels import frames
 from channels.codec import JSON, MAX_MESSAGES, MSGPACK, Codec, Invalid, NotProtocol
 from channels.protocol import CLIENT_MESSAGES
 from tests.fuzz.messages import broken, encode, pool
-from tests.fuzz.wire import frame, in_pieces
+from tests.fuzz.wire import deflated, frame, in_pieces
 
 POOL: Final = 500
 _KINDS: Final[tuple[Any, ...]] = (*CLIENT_MESSAGES, Invalid)
@@ -40,7 +40,7 @@ def take(data: bytes) -> None:
         case 1:
             _decode(MSGPACK, data[1:])
         case _:
-            _parse(data[1:])
+            _parse(data[1:], deflate=data[0] >= 128)
 
 
 def _decode(codec: Codec, payload: bytes) -> None:
@@ -56,10 +56,10 @@ def _decode(codec: Codec, payload: bytes) -> None:
     codec.encode([message.id for message in found])
 
 
-def _parse(data: bytes) -> None:
+def _parse(data: bytes, *, deflate: bool) -> None:
     """However bytes are cut, they say the same; and nothing comes after an end."""
-    whole = frames.FrameParser().feed(data)
-    parser = frames.FrameParser()
+    whole = frames.FrameParser(deflate=deflate).feed(data)
+    parser = frames.FrameParser(deflate=deflate)
     cut = len(data) // 3
     pieces = [data[:1], data[1:cut], data[cut:]] if cut > 1 else [data]
     assert [event for piece in pieces for event in parser.feed(piece)] == whole
@@ -79,12 +79,16 @@ def seeds(number: int) -> Iterator[bytes]:
         several = random.choices(made, k=random.randrange(1, 5))
         payload = encode(random.choice((several, several[0])), codec, random)[: frames.MAX_SIZE]
         payload = broken(payload, random) if random.random() < 0.7 else payload
-        match random.randrange(4):
+        match random.randrange(5):
             case 0:
                 yield bytes((random.choice((0, 1)),)) + random.randbytes(random.randrange(200))
             case 1:
                 data = in_pieces(codec.opcode, payload[: frames.MAX_SIZE], random) + frame(9, b"", random)
                 yield b"\x02" + (broken(data, random) if random.random() < 0.5 else data)
+            case 2:
+                data = deflated(payload, random)
+                data = broken(data, random) if random.random() < 0.3 else data
+                yield b"\x80" + in_pieces(frames.DEFLATED | codec.opcode, data[: frames.MAX_SIZE], random)
             case _:
                 yield bytes((0 if codec is JSON else 1,)) + payload
 

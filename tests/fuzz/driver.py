@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,15 +16,17 @@ from structlog.testing import capture_logs
 
 from channels.codec import JSON, MSGPACK, Codec, NotProtocol
 from channels.errors import CLOSE_CODES
-from channels.frames import MAX_SIZE
+from channels.frames import DEFLATED, MAX_SIZE
 from channels.protocol import Error, Pong
 from tests.app.sockets import Client, ClosedError, Stage
 from tests.fuzz.messages import broken, encode, pool
-from tests.fuzz.wire import ending, frame, in_pieces
+from tests.fuzz.wire import deflated, ending, frame, in_pieces
 
 AT_A_TIME: Final = 4
 PER_CONNECTION: Final = 250
 _MUTATED: Final = 0.5
+_DEFLATED: Final = 0.7
+_OFFER: Final = b"Origin: http://x\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"
 _TRIES: Final = 4
 _WITHIN: Final = 60.0
 _LAST: Final = "the last one"
@@ -82,7 +85,7 @@ class Fuzzer:
 
     async def _converse(self, key: str) -> None:
         random = self._random
-        codec = random.choice([JSON, MSGPACK])
+        codec = random.choice([JSON, MSGPACK, JSON.deflating, MSGPACK.deflating])
         reader, writer = await asyncio.open_connection("127.0.0.1", self._stage.port)
         try:
             async with asyncio.timeout(_WITHIN):
@@ -106,11 +109,11 @@ class Fuzzer:
     async def _shake_hands(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, codec: Codec) -> None:
         writer.write(
             b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: %s\r\n\r\n"
-            % codec.subprotocol.encode()
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: %s\r\n%s\r\n"
+            % (codec.subprotocol.encode(), _OFFER if codec.deflates else b"")
         )
         answer = await reader.readuntil(b"\r\n\r\n")
-        if not answer.startswith(b"HTTP/1.1 101"):
+        if not answer.startswith(b"HTTP/1.1 101") or (b"permessage-deflate" in answer) is not codec.deflates:
             self.wrong.append(f"a handshake was answered {answer[:100]!r}")
 
     def _frame(self, codec: Codec) -> bytes:
@@ -121,7 +124,11 @@ class Fuzzer:
         chosen = random.choices(self._understood[codec.subprotocol], k=count)
         chosen = [self._mutated(one, codec) if random.random() < _MUTATED else one for one in chosen]
         payload = codec.join(chosen) if count > 1 else chosen[0]
-        return in_pieces(codec.opcode, payload if len(payload) <= MAX_SIZE else chosen[0], random)
+        if len(payload) > MAX_SIZE:
+            payload = chosen[0]
+        if codec.deflates and random.random() < _DEFLATED:
+            return in_pieces(DEFLATED | codec.opcode, deflated(payload, random), random)
+        return in_pieces(codec.opcode, payload, random)
 
     def _mutated(self, payload: bytes, codec: Codec) -> bytes:
         """A message with bytes broken that can still be understood as one, where a few tries give such a one."""
@@ -145,6 +152,9 @@ class Fuzzer:
         self.messages += 1
         if random.random() < 0.5:
             return [last], False
+        if codec.deflates and random.random() < _DEFLATED:
+            data = deflated(bytes(10 * MAX_SIZE) if random.random() < 0.2 else payload, random)
+            return [in_pieces(DEFLATED | codec.opcode, broken(data, random), random), last], False
         if random.random() < 0.6:
             raw = random.randbytes(random.randrange(2000)) if random.random() < 0.3 else broken(payload, random)
             return [in_pieces(codec.opcode, raw[:MAX_SIZE], random), last], False
@@ -169,6 +179,9 @@ class Fuzzer:
                 if size > 125:
                     size = int.from_bytes(await reader.readexactly(2 if size == 126 else 8), "big")
                 payload = await reader.readexactly(size)
+                if opcode & DEFLATED:
+                    opcode ^= DEFLATED
+                    payload = zlib.decompressobj(-zlib.MAX_WBITS).decompress(payload + b"\0\0\xff\xff")
                 if opcode == 0x88:
                     code = int.from_bytes(payload[:2], "big")
                     if code not in CLOSE_CODES and code not in _FRAME_CODES and payload:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from random import Random
 
 MAX_FRAME = 65_536
@@ -35,6 +36,19 @@ def in_pieces(opcode: int, payload: bytes, random: Random) -> bytes:
         if random.random() < 0.3 and place < len(parts) - 1:
             out += frame(random.choice([0x9, 0xA]), random.randbytes(random.randrange(126)), random)
     return out
+
+
+def deflated(payload: bytes, random: Random) -> bytes:
+    """The same, compressed in some way, as a message that is marked so holds it."""
+    deflater = zlib.compressobj(random.randrange(10), zlib.DEFLATED, -random.randrange(9, 16), random.randrange(1, 10))
+    out = b""
+    if random.random() < 0.3:
+        cut = random.randrange(len(payload) + 1)
+        out, payload = deflater.compress(payload[:cut]) + deflater.flush(zlib.Z_FULL_FLUSH), payload[cut:]
+    out += deflater.compress(payload)
+    if random.random() < 0.1:
+        return out + deflater.flush(zlib.Z_FINISH) + b"\0"
+    return (out + deflater.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\0\0\xff\xff")
 
 
 def ending(opcode: int, payload: bytes, random: Random) -> bytes:
