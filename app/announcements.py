@@ -43,6 +43,7 @@ class Announcements:
     async def follow(self) -> None:
         """Listens, over any number of losses of the store, until cancelled."""
         while True:
+            self._hub.deafened()  # again: who listened may have been told of something while it was ended
             self._anew.clear()
             hearing = asyncio.create_task(self._hear(list(self._batchers)))
             changing = asyncio.create_task(self._anew.wait())

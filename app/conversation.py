@@ -17,7 +17,7 @@ import structlog
 from app.websocket import Websocket
 from channels import frames
 from channels.codec import Codec, Invalid, NotProtocol
-from channels.errors import BAD_TOKEN, NOT_PROTOCOL, PlauditError
+from channels.errors import BAD_TOKEN, FLOODING, NOT_PROTOCOL, PlauditError
 from channels.protocol import ClientMessage, Error, Hello
 from channels.session import Expelled, Session
 from storage.errors import StorageError
@@ -90,7 +90,7 @@ class Conversation(Websocket):
     # In
 
     def weigh(self, frames: int) -> None:
-        """Frames that are no messages count, too."""
+        """Frames that are no messages count, too, and what unpacking costs."""
         if not self._closing:
             try:
                 self._session.weigh(frames, self._clock())
@@ -113,6 +113,10 @@ class Conversation(Websocket):
             if self._inbox is None:
                 self._inbox = deque()
             self._inbox.extend(messages)
+            # Compressed, a million of them fit into what is read at once, and none is counted before its turn.
+            if len(self._inbox) > self._session.most_waiting:
+                self._inbox.clear()
+                self.expel(FLOODING, "far more messages than a connection may send")
             return
         self._handle_all(messages)
 

@@ -26,7 +26,8 @@ FAR_AT_ONCE: Final = 2
 """The same for views that do not begin at the top: on a large board one may take as long as hundreds of the others."""
 
 FILLED_WITHIN: Final = 2.0
-"""Seconds that somebody waits for a live store that is being filled: the items of a million ballots take half a one."""
+"""Seconds that a read waits for a live store that is being filled: the items of a million ballots take half a one. Who
+comes when one waits already waits for that one and the next."""
 
 _LABELS: Final = 200_000
 _AGAIN: Final = 0.05

@@ -45,7 +45,9 @@ async def default_tenant(archive: Archive, settings: Settings) -> tuple[Tenant, 
         tenant = tenant or await directory.tenant(settings.tenant)
         assert tenant is not None
     if secret is not None:
-        await directory.add_admin_key(tenant, secret, from_settings=settings.admin_key is not None)
+        ended = await directory.add_admin_key(tenant, secret, from_settings=settings.admin_key is not None)
+        if ended:
+            log.warning("PLAUDIT_ADMIN_KEY has changed: admin keys that it gave before are void now", keys=len(ended))
         if await directory.find_key(secret) is not None:
             return tenant, secret
         log.warning("the admin key in the data folder was revoked", folder=str(settings.data))

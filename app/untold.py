@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from storage.errors import StorageError
@@ -33,10 +34,14 @@ class Untold:
             for shard in sorted(self._shards):
                 # Before: what is added meanwhile may come too late for this time.
                 self._shards.discard(shard)
+                done = False
                 try:
-                    await self._complete(shard)
-                except StorageError:
                     # It is told of wherever else the store is needed.
-                    self.add(shard)
+                    with suppress(StorageError):
+                        await self._complete(shard)
+                        done = True
+                finally:
+                    if not done:
+                        self.add(shard)
             if self._shards:
                 await asyncio.sleep(AGAIN)

@@ -78,7 +78,7 @@ class Websocket(asyncio.Protocol, ABC):
 
     @abstractmethod
     def weigh(self, frames: int) -> None:
-        """So many control frames and fragments have come: too many are a flood."""
+        """What counts as so many frames has come that are no messages: too many are a flood."""
 
     @abstractmethod
     def held(self) -> None:

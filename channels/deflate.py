@@ -86,7 +86,7 @@ def inflated(data: bytes, limit: int) -> bytes:
         raise Inflation("a message that is not deflated") from error
     if len(message) > limit:
         raise Inflation(f"a message over {limit} bytes", too_large=True)
-    # Behind a block that says to be the last there may be only an empty one.
+    # RFC 7692 allows more blocks behind one that says to be the last. No zlib sends such: only an empty one is taken.
     if inflater.unused_data.strip(b"\x00\xff"):
         raise Inflation("a message that goes on behind its last block")
     return message

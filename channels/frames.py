@@ -49,7 +49,7 @@ _DATA_FRAMES = (_FIN | TEXT, _FIN | BINARY)
 class Message(Struct, gc=False):
     """A whole message; `opcode` is TEXT or BINARY. Its decoder finds out whether a text is UTF-8.
 
-    One that was compressed counts as `weight` of the messages that a client may send in a second, or as those it holds.
+    One that was compressed counts as `weight` of them where it holds no more: see MAX_WORK.
     """
 
     opcode: int

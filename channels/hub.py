@@ -78,6 +78,7 @@ class Hub:
         self._rows = 0
         self._versions: dict[int, tuple[str, int]] = {}
         self._moved: dict[int, float] = {}
+        self._covered: set[int] = set()  # boards all of whose rooms are due
         self._dirty: dict[Room, float] = {}
         self._incomplete: set[Room] = set()
         self._listening = False
@@ -125,15 +126,22 @@ class Hub:
 
     def _note(self, board: int) -> None:
         """Remembers that a board moved on. Which of its rooms are due, perhaps thousands, is looked at once a round."""
-        if board in self._by_board:
+        if board in self._by_board and board not in self._covered:
             self._moved.setdefault(board, self._clock())
             self._wake.set()
 
     def _mark_moved(self) -> None:
         for board, since in self._moved.items():
+            covered = True
             for room in self._by_board.get(board, ()):
-                if room not in self._dirty and not self._current(room):
+                if room in self._dirty:
+                    continue
+                if self._current(room):
+                    covered = False
+                else:
                     self._mark(room, since)
+            if covered:
+                self._covered.add(board)
         self._moved.clear()
 
     def deafened(self) -> None:
@@ -176,6 +184,7 @@ class Hub:
             raise self._unavailable(f"the board {board.slug!r} can't be read now")
         subscription = Subscription(room, member, number)
         room.add(subscription)
+        self._covered.discard(board.number)
         self._empty.pop(query, None)
         if room in self._dirty:  # which may have been passed over because nobody in it could take anything
             self._wake.set()
@@ -341,6 +350,7 @@ class Hub:
 
     async def _show_portion(self, shard: int, rooms: Sequence[Room]) -> None:
         marked = {room: self._dirty.pop(room) for room in rooms if room in self._dirty}
+        self._covered.difference_update(room.board.number for room in marked)
         try:
             views = await self._views(shard, [(room.board, room.query) for room in rooms])
             sent = 0

@@ -105,14 +105,19 @@ class Session:
         self._numbers += 1
         return self._numbers
 
+    @property
+    def most_waiting(self) -> int:
+        """Messages that may wait behind one that takes its time: more than it may send, but not without end."""
+        return int(4 * self._rate) + 10_000
+
     def held(self, seconds: float) -> None:
         """Notes that nothing was read for so long: what was sent meanwhile comes at once, and is no flood."""
         self._held += seconds * self._rate
 
     def weigh(self, frames: int, now: float) -> None:
-        """Counts frames at `now` that were no messages: control frames and fragments. Raises Expelled for a flood.
+        """Counts at `now` what is no message: control frames, fragments, and what unpacking costs. Raises Expelled.
 
-        They count like messages, but a second's worth of messages is never less than ODD_FRAMES of them.
+        It counts like messages, but a second's worth of messages is never less than ODD_FRAMES of these.
         """
         self._spend(frames * min(1.0, self._rate / ODD_FRAMES), now)
 

@@ -1,8 +1,8 @@
 """Views and changes to messages and prepared frames, and back.
 
 A delta is the same for all who watch a view, except for the number that each of them knows the view by. It is
-encoded once per codec with a mark in that place, and a frame per number is spliced from the parts and kept. What
-follows on the number is compressed once, for all who take it so.
+encoded once per codec with a mark in that place, and a frame per number is spliced from the parts. What follows on the
+number is compressed once, for all who take it so.
 """
 
 from collections.abc import Mapping
@@ -113,7 +113,6 @@ class DeltaFrames:
     def __init__(self, message: Delta) -> None:
         self._message = message
         self._parts: dict[str, tuple[bytes, _Tail]] = {}
-        self._frames: dict[tuple[Codec, int], bytes] = {}
 
     @property
     def encodings(self) -> int:
@@ -121,13 +120,9 @@ class DeltaFrames:
         return len(self._parts)
 
     def frame(self, codec: Codec, sub: int) -> bytes:
-        """The websocket frame for viewers who know the view as number `sub`: the same object each time."""
-        try:
-            return self._frames[codec, sub]
-        except KeyError:
-            head, tail = self._split(codec)
-            prepared = self._frames[codec, sub] = tail.frame(codec, head + codec.encode(sub))
-            return prepared
+        """The websocket frame for viewers who know the view as number `sub`."""
+        head, tail = self._split(codec)
+        return tail.frame(codec, head + codec.encode(sub))
 
     def _split(self, codec: Codec) -> tuple[bytes, _Tail]:
         if codec.subprotocol not in self._parts:

@@ -166,13 +166,14 @@ class Directory:
         async with self._archive.connection() as connection:
             return [AdminKey(*row) async for row in self._queries.admin_keys(connection, tenant=tenant.number)]
 
-    async def revoke_admin_key(self, tenant: Tenant, key: int) -> None:
-        """Ends a key that administers a tenant, on every server. Raises NotFound."""
+    async def revoke_admin_key(self, tenant: Tenant, key: int) -> bool:
+        """Ends a key that administers a tenant, on every server; answers whether settings gave it. Raises NotFound."""
         async with self._archive.transaction() as connection:
             row = await self._queries.revoke_admin_key(connection, tenant=tenant.number, key=key)
             if row is None:
                 raise NotFound(f"the tenant {tenant.slug!r} has no admin key {key}")
             await self._notify(connection, KeyRevoked(row["hash"]))
+            return bool(row["from_settings"])
 
     async def add_first_admin_key(self, tenant: Tenant, secret: str) -> bool:
         """Lets a key administer a tenant that nobody administers yet; answers whether it was such a one."""

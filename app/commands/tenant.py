@@ -85,8 +85,10 @@ def revoke(slug: str, number: int) -> None:
     One that is still in PLAUDIT_ADMIN_KEY is good again when a server starts with it.
     """
 
-    async def work(directory: Directory, of: Tenant) -> None:
-        await directory.revoke_admin_key(of, number)
+    async def work(directory: Directory, of: Tenant) -> bool:
+        return await directory.revoke_admin_key(of, number)
 
-    with_tenant(slug, work)
+    from_settings = with_tenant(slug, work)
     click.echo(f"Admin key {number} of {slug} is void.")
+    if from_settings:
+        click.echo("It came from PLAUDIT_ADMIN_KEY: a server that starts with it there makes it good again.", err=True)

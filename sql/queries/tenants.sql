@@ -28,7 +28,8 @@ where k.hash = :hash and k.revoked_at is null;
 insert into api_keys (tenant_id, agent_id, hash, from_settings)
 values (:tenant, :agent, :hash, :from_settings)
 on conflict (hash) do update
-set revoked_at = case when excluded.from_settings then null else api_keys.revoked_at end
+set revoked_at = case when excluded.from_settings then null else api_keys.revoked_at end,
+    from_settings = api_keys.from_settings or excluded.from_settings
 where api_keys.tenant_id = excluded.tenant_id and api_keys.agent_id is not distinct from excluded.agent_id
 returning id;
 
@@ -56,7 +57,7 @@ where tenant_id = :tenant and agent_id is null and revoked_at is null order by i
 -- Ends a key that administers the tenant; answers its hash, nothing where there is no such key or it is ended already.
 update api_keys set revoked_at = now()
 where id = :key and tenant_id = :tenant and agent_id is null and revoked_at is null
-returning id, hash;
+returning hash, from_settings;
 
 -- name: revoke_settings_keys(tenant, hash)
 -- Ends the admin keys that earlier settings gave a tenant, but for the present one.

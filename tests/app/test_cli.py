@@ -140,6 +140,10 @@ async def test_admin_keys_are_exchanged(plaudit: Plaudit, stage: Stage) -> None:
         assert (await client.closed()).code == 4401
     assert (await status(stage.where.admin_key), await status(secret)) == (401, 201)
     one_sentence(await plaudit("tenant", "revoke", "default", found[0]), "no admin key")
+    # An agent's key is none.
+    agent = await plaudit("agent", "key", "a0")
+    assert len(succeeded(await plaudit("tenant", "keys", "default")).splitlines()) == 1
+    one_sentence(await plaudit("tenant", "revoke", "default", agent.stderr.split()[-1]), "no admin key")
     one_sentence(await plaudit("tenant", "revoke", "other", number), "other")
     succeeded(await plaudit("tenant", "add", "other"))
     one_sentence(await plaudit("tenant", "revoke", "other", number), "no admin key")

@@ -76,6 +76,19 @@ async def test_a_key_that_was_revoked_is_not_good_again_because_it_is_in_a_file(
         assert await directory.find_key(first) is not None
 
 
+async def test_a_key_that_came_into_the_settings_later_ends_with_them(database_url: str, tmp_path: Path) -> None:
+    async with Archive(database_url) as archive:
+        directory = Directory(archive)
+        tenant, _ = await default_tenant(archive, Settings(data=tmp_path))
+        number, issued = await directory.issue_admin_key(tenant)
+        await default_tenant(archive, Settings(data=tmp_path, admin_key=issued))
+        assert [key.number for key in await directory.admin_keys(tenant) if key.from_settings] == [number]
+        with capture_logs() as logs:
+            await default_tenant(archive, Settings(data=tmp_path, admin_key="a-key-that-somebody-chose"))
+        assert await directory.find_key(issued) is None
+        assert [entry["keys"] for entry in logs] == [1]
+
+
 async def test_another_tenants_key_makes_no_tenant(database_url: str, tmp_path: Path) -> None:
     async with Archive(database_url) as archive:
         directory = Directory(archive)

@@ -3,10 +3,13 @@
 import asyncio
 from contextlib import AsyncExitStack
 
+import pytest
+
 from app.creation import new_board, tell_live
 from app.services import Services, wall_clock
 from app.shapes.boards import BallotRules, BoardRules
 from app.standings import AT_ONCE
+from app.untold import Untold
 from storage.types import TopView
 from tests.app.running import install
 from tests.app.sockets import Stage, opened
@@ -34,6 +37,26 @@ async def test_what_was_made_while_the_live_store_was_away_is_in_it_when_it_is_b
                 while (answer := await agent.ask("subscribe", board="late"))["type"] != "snapshot":
                     assert answer["code"] == "overloaded"
                     await asyncio.sleep(0.05)
+
+
+async def test_nothing_is_forgotten_over_an_error_that_nobody_expected() -> None:
+    tries: list[int] = []
+
+    async def complete(shard: int) -> None:
+        tries.append(shard)
+        if len(tries) == 1:
+            raise RuntimeError
+
+    untold = Untold(complete)
+    untold.add(3)
+    with pytest.raises(RuntimeError):
+        await untold.run()
+    running = asyncio.create_task(untold.run())
+    async with asyncio.timeout(10):
+        while len(tries) < 2:
+            await asyncio.sleep(0)
+    running.cancel()
+    assert tries == [3, 3]
 
 
 async def test_of_many_boards_all_are_told_of_though_none_can_be_looked_at(stage: Stage) -> None:

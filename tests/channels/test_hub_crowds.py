@@ -55,24 +55,51 @@ async def test_a_crowd_that_joins_one_room_costs_one_read_a_tick() -> None:
 async def test_a_vote_costs_the_same_however_many_views_its_board_has(monkeypatch: pytest.MonkeyPatch) -> None:
     theatre = Theatre()
     theatre.vote(100)
-    viewers = [Viewer() for _ in range(300)]
+    viewers = [Viewer() for _ in range(30)]
     for top, viewer in enumerate(viewers, 1):
         await theatre.join(viewer, top=top)
     await theatre.quiet()
     looked: list[Room] = []
-    mark = theatre.hub._mark
+    current = theatre.hub._current
 
-    def noted(room: Room, since: float | None = None) -> None:
+    def noted(room: Room) -> bool:
         looked.append(room)
-        mark(room, since)
+        return current(room)
 
-    monkeypatch.setattr(theatre.hub, "_mark", noted)
-    for points in range(200, 300):
+    monkeypatch.setattr(theatre.hub, "_current", noted)
+    theatre.vote(200)
+    await theatre.until(lambda: all(theatre.score(viewer) == 200 for viewer in viewers))
+    theatre.reads.clear()
+    looked.clear()
+    for points in range(201, 301):
         theatre.vote(points)
-    assert looked == []
+        await asyncio.sleep(TICK / 1000)
+    # A tenth of a tick: every room waits for the next one, and is looked at once.
+    assert theatre.reads == []
+    assert len(looked) == len(set(looked)) == 30
     await theatre.quiet()
-    assert len(looked) == len(set(looked)) == 300
-    assert {theatre.score(viewer) for viewer in viewers} == {299}
+    assert {theatre.score(viewer) for viewer in viewers} == {300}
+
+
+@in_virtual_time
+async def test_a_room_that_has_seen_a_version_is_not_read_again_for_it() -> None:
+    theatre = Theatre()
+    theatre.vote(100)
+    early, late = Viewer(), Viewer()
+    await theatre.join(early)
+    await theatre.quiet()
+    theatre.vote(200, told=False)
+    await theatre.join(late, top=10)  # which is read, and so finds out
+    await theatre.quiet()
+    assert theatre.score(early) == theatre.score(late) == 200
+    theatre.reads.clear()
+    theatre.tell()
+    await theatre.quiet()
+    assert theatre.reads == []
+    for points in (300, 400):
+        theatre.vote(points)
+        await theatre.quiet()
+        assert theatre.score(early) == theatre.score(late) == points
 
 
 @in_virtual_time

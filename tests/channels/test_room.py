@@ -12,7 +12,7 @@ from channels.codec import JSON, MSGPACK, Codec
 from channels.delta import Change, merge
 from channels.protocol import Delta, Resumed, Snapshot
 from channels.ranking import View, rank_rows
-from channels.room import MEMORY, Room, Subscription
+from channels.room import MEMORY, MERGED, Room, Subscription
 from channels.wire import Label
 from storage.types import Board, ItemsView, Query, Row, TopView
 from tests.channels.strategies import ITEMS, histories
@@ -252,12 +252,22 @@ def test_a_crowd_that_missed_the_same_gets_the_same_bytes(monkeypatch: pytest.Mo
         theatre.unblock(place)
     for viewer in away:
         theatre.join(viewer)
-    assert len({id(viewer.frames[-1]) for viewer in [*crowd, *away]}) == 1
+    assert len({viewer.frames[-1] for viewer in [*crowd, *away]}) == 1
     assert merged == [3]
     theatre.show(view(4, a=500, b=330))
-    theatre.room.missed(JSON, 1, 1)
-    theatre.room.missed(JSON, 1, 1)
+    for number in range(1, 100):
+        theatre.room.missed(JSON, number, 1)
     assert merged == [3, 4]
+
+
+def test_of_many_versions_that_members_hold_few_deltas_are_kept() -> None:
+    theatre, _ = watched()
+    for version in range(2, 3 * MERGED):
+        theatre.show(view(version, a=500, b=300 + version))
+    for held in range(1, 3 * MERGED - 1):
+        (delta,) = theatre.room.missed(JSON, 1, held)
+        assert b"delta" in delta
+        assert len(theatre.room._merged) <= MERGED
 
 
 def test_who_comes_back_with_a_state_that_is_remembered_resumes() -> None:

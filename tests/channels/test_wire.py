@@ -108,13 +108,13 @@ def test_a_spliced_snapshot_is_the_encoded_one(codec: Codec, client_id: str | in
     assert payload_of(prepared) == codec.encode(msgspec.structs.replace(message, id=client_id, sub=sub))
 
 
-def test_a_delta_is_encoded_once_a_codec_and_framed_once_a_number() -> None:
+def test_a_delta_is_encoded_once_a_codec() -> None:
     frames = DeltaFrames(small_delta())
     first = frames.frame(JSON, 1)
-    assert frames.frame(JSON, 1) is first
+    assert frames.frame(JSON, 1) == first
     assert frames.frame(JSON, 2) != first
     assert frames.encodings == 1
-    assert frames.frame(MSGPACK, 1) is frames.frame(MSGPACK, 1)
+    assert frames.frame(MSGPACK, 1) == frames.frame(MSGPACK, 1)
     assert frames.encodings == 2
     assert first[0] == 0x80 | TEXT
 
@@ -137,7 +137,7 @@ def test_for_who_takes_it_so_a_delta_is_compressed_once(codec: Codec, monkeypatc
     assert [one[0] for one in plain] == [0x80 | codec.opcode] * 2
     assert [one[0] for one in small] == [0x80 | DEFLATED | codec.opcode] * 2
     assert all(len(less) < len(more) - 150 for less, more in zip(small, plain, strict=True))
-    assert frames.frame(codec.deflating, 1) is small[0]
+    assert frames.frame(codec.deflating, 1) == small[0]
     assert (len(tails), frames.encodings) == (1, 1)
 
 

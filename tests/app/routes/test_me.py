@@ -1,6 +1,7 @@
 """What an agent may ask about itself."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -48,27 +49,33 @@ async def test_ballots_are_there_as_soon_as_they_are_answered(house: House) -> N
 async def test_many_who_ask_at_once_wait_for_the_archive_together(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger, gate, asked = house.services.ledger, asyncio.Event(), 0
-    position = ledger.position
+    services, gate, came, waits = house.services, asyncio.Event(), 0, 0
+    share, wait = services._catching_up.get, services._caught_up
 
-    async def slow(shard: int) -> int:
-        nonlocal asked
-        asked += 1
+    async def coming(shard: int, read: Callable[[], Awaitable[None]]) -> None:
+        nonlocal came
+        came += 1
+        await share(shard, read)
+
+    async def waiting(shard: int) -> None:
+        nonlocal waits
+        waits += 1
         await gate.wait()
-        return await position(shard)
+        await wait(shard)
 
-    monkeypatch.setattr(ledger, "position", slow)
+    monkeypatch.setattr(services._catching_up, "get", coming)
+    monkeypatch.setattr(services, "_caught_up", waiting)
     await house.free.post("/api/v1/vote", {"item_type": "song", "item_id": "s1", "vote": "up"})
     async with asyncio.timeout(10):
-        first = asyncio.create_task(house.free.get("/api/v1/me/votes"))
-        while not asked:
+        asking = [asyncio.create_task(house.free.get("/api/v1/me/votes"))]
+        while not waits:
             await asyncio.sleep(0)
-        crowd = [asyncio.create_task(house.free.get("/api/v1/me/votes")) for _ in range(50)]
-        while len(house.services._catching_up._next) < 1:
+        asking += [asyncio.create_task(house.free.get("/api/v1/me/votes")) for _ in range(50)]
+        while came < 51:
             await asyncio.sleep(0)
-        assert asked == 1
         gate.set()
-        assert {(await answer).json()["total"] for answer in (first, *crowd)} == {1}
+        assert {(await answer).json()["total"] for answer in asking} == {1}
+    assert waits == 2
 
 
 async def test_only_so_many_look_up_their_ballots_at_a_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

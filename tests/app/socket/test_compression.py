@@ -1,9 +1,13 @@
 """Compressed websockets: who gets them, and that votes and views are the same in them."""
 
+import msgspec
 import pytest
 
+from app.websocket import PIECE
 from channels import wire
 from channels.deflate import compressed
+from channels.frames import DEFLATED, TEXT, Message
+from loadtests.bench.clients.sockets import masked
 from tests.app.socket.test_boards import Watcher
 from tests.app.sockets import JSON, MSGPACK, Client, OpenStage, Stage
 
@@ -93,6 +97,31 @@ async def test_votes_in_large_frames_weigh_as_many_as_they_are_and_bombs_weigh_t
             for n in range(100):
                 await bomber.connection.send((f'{{"type":"ping","id":{n}}}' + " " * 65_000).encode(), text=True)
             assert (await bomber.closed()).code == 4429
+
+
+async def test_what_comes_compressed_behind_a_message_that_waits_is_not_without_end(open_stage: OpenStage) -> None:
+    many = msgspec.json.encode([{"type": "ping", "id": 1}] * 2500)
+    sent = masked(b'{"type":"subscribe","id":1,"board":"songs"}')
+    while len(sent) < 2 * PIECE:
+        small = compressed(many)
+        sent += bytes((0x80 | DEFLATED | TEXT, 0xFE)) + len(small).to_bytes(2, "big") + bytes(4) + small
+    async with open_stage(deflate="all") as stage, stage.connect(compression="deflate") as client:
+        assert (await client.ask("hello"))["type"] == "welcome"
+        (connection,) = stage.services.gateway._connections
+        waiting: list[int] = []
+        received = connection.received
+
+        def noted(message: Message) -> None:
+            received(message)
+            waiting.append(len(connection.unanswered()))
+
+        # A subclass, as a connection has slots.
+        connection.__class__ = type(
+            "Noted", (type(connection),), {"__slots__": (), "received": lambda _, message: noted(message)}
+        )
+        client.connection.transport.write(sent)
+        assert (await client.closed()).code == 4429
+        assert 0 < max(waiting) <= connection._session.most_waiting
 
 
 async def test_a_bomb_ends_its_connection_alone(open_stage: OpenStage) -> None:
