@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
+from channels.due import ROUND, Due, portions
 from channels.ranking import View
 from channels.room import Member, Room, Subscription
 from channels.wire import Label
@@ -24,14 +23,6 @@ from storage.types import Board, Query, TopView
 LINGER: Final = 200
 """Empty rooms that are kept, so that whoever comes back soon can resume."""
 
-PORTION: Final = 1500
-"""Rows that are read in one go, such as 25 boards' first fifty. The store does nothing else meanwhile: votes would wait
-if it were all of them."""
-
-ROUND: Final = 8 * PORTION
-"""Rows that are shown in one go, and as many that are read for newcomers. Where that is not all, votes then have the
-process and the store for as long as it took."""
-
 ROWS: Final = 1_000_000
 """What all rooms may cost together, in rows: some half a gigabyte. One more is refused, those that there are stay."""
 
@@ -39,7 +30,6 @@ COMPLETE_AFTER: Final = 5.0
 """Seconds after which a view that was incomplete is read again, though its board may not have changed."""
 
 _RETRY: Final = 0.25
-_burden = attrgetter("burden")
 
 ReadViews = Callable[[int, Sequence[tuple[Board, Query]]], Awaitable[Sequence[View | None]]]
 ReadLabels = Callable[[Board, Sequence[str]], Awaitable[Mapping[str, Label]]]
@@ -77,12 +67,10 @@ class Hub:
         self._empty: dict[Query, None] = {}
         self._rows = 0
         self._versions: dict[int, tuple[str, int]] = {}
-        self._moved: dict[int, float] = {}
-        self._covered: set[int] = set()  # boards all of whose rooms are due
-        self._dirty: dict[Room, float] = {}
+        self._wake = asyncio.Event()
+        self._due = Due(clock, lambda board: self._by_board.get(board, ()), self._current, self._wake.set)
         self._incomplete: set[Room] = set()
         self._listening = False
-        self._wake = asyncio.Event()
         self._wanted: dict[Room, asyncio.Future[BaseException | None]] = {}
 
     @property
@@ -113,7 +101,7 @@ class Hub:
         else:
             # Which of two epochs is the newer one can't be told: the next read will.
             del self._versions[board]
-        self._note(board)
+        self._due.note(board)
 
     def changed(self, epoch: str, versions: Mapping[int, int]) -> None:
         """Takes note of boards' new versions; hearing of one twice does no harm."""
@@ -122,27 +110,7 @@ class Hub:
             if known is not None and known[0] == epoch and known[1] >= version:
                 continue
             self._versions[board] = epoch, version
-            self._note(board)
-
-    def _note(self, board: int) -> None:
-        """Remembers that a board moved on. Which of its rooms are due, perhaps thousands, is looked at once a round."""
-        if board in self._by_board and board not in self._covered:
-            self._moved.setdefault(board, self._clock())
-            self._wake.set()
-
-    def _mark_moved(self) -> None:
-        for board, since in self._moved.items():
-            covered = True
-            for room in self._by_board.get(board, ()):
-                if room in self._dirty:
-                    continue
-                if self._current(room):
-                    covered = False
-                else:
-                    self._mark(room, since)
-            if covered:
-                self._covered.add(board)
-        self._moved.clear()
+            self._due.note(board)
 
     def deafened(self) -> None:
         """Announcements are not heard from now on."""
@@ -157,12 +125,7 @@ class Hub:
         """What is known of boards' versions may be wrong, so that every room has to be read."""
         self._versions.clear()
         for room in self._rooms.values():
-            self._mark(room)
-
-    def _mark(self, room: Room, since: float | None = None) -> None:
-        if not room.empty and room not in self._dirty:
-            self._dirty[room] = self._clock() if since is None else since
-            self._wake.set()
+            self._due.mark(room)
 
     async def join(
         self, board: Board, query: Query, member: Member, number: int, *, name: str | int, epoch: str | None,
@@ -184,12 +147,8 @@ class Hub:
             raise self._unavailable(f"the board {board.slug!r} can't be read now")
         subscription = Subscription(room, member, number)
         room.add(subscription)
-        self._covered.discard(board.number)
         self._empty.pop(query, None)
-        if room in self._dirty:  # which may have been passed over because nobody in it could take anything
-            self._wake.set()
-        if not self._current(room):  # the board changed while it was read for a room that was empty
-            self._mark(room)
+        self._due.joined(room)
         self._complete_later(room)
         return subscription, room.resume(member.codec, name, number, epoch, version)
 
@@ -203,7 +162,7 @@ class Hub:
     def _complete(self) -> None:
         rooms, self._incomplete = self._incomplete, set()
         for room in rooms:
-            self._mark(room)
+            self._due.mark(room)
 
     def _room(self, board: Board, query: Query) -> Room:
         room = self._rooms.get(query)
@@ -228,7 +187,7 @@ class Hub:
         room = subscription.room
         room.remove(subscription)
         if room.empty and room.query in self._rooms:
-            self._dirty.pop(room, None)
+            self._due.left(room)
             self._rest(room)
 
     def _rest(self, room: Room) -> None:
@@ -274,12 +233,11 @@ class Hub:
         """Shows rooms what changed, and reads those that somebody joins, until cancelled."""
         while True:
             now = self._clock()
-            self._mark_moved()
-            due = [room for room in self._dirty if room.not_before <= now and not room.stalled]
+            due = self._due.now(now)
             if not due and not self._wanted:
                 await self._next_tick(now)
                 continue
-            some, wanted = self._round(due), self._next_wanted()
+            some, wanted = self._due.round(due), self._next_wanted()
             left = len(some) < len(due) or bool(self._wanted)
             try:
                 await self._serve(some, wanted)
@@ -314,43 +272,30 @@ class Hub:
             taken[room] = self._wanted.pop(room)
         return taken
 
-    def _round(self, due: list[Room]) -> list[Room]:
-        """What is shown at once, where that is not all: first what many watch, or those who watch little.
-
-        A few who watch much that nobody else does must not hold up all others. The last quarter is for who has waited
-        longest: however many come before them, they get their turn.
-        """
-        if sum(room.cost for room in due) <= ROUND:
-            return due
-        due.sort(key=self._dirty.__getitem__)
-        first = dict.fromkeys(_fitting(sorted(due, key=_burden), ROUND * 3 // 4))
-        return [*first, *_fitting((room for room in due if room not in first), ROUND // 4)] or due[:1]
-
     async def _next_tick(self, now: float) -> None:
         """Waits until the next room is due, or another one is marked that may be due sooner."""
         self._wake.clear()
-        soonest = min((room.not_before for room in self._dirty if not room.stalled), default=None)
+        soonest = self._due.soonest()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if soonest is None else soonest - now):
                 await self._wake.wait()
 
     async def _show(self, rooms: Sequence[Room]) -> None:
-        portions = list(_portions(rooms))
-        coming = iter(portions)
+        parts = list(portions(rooms))
+        coming = iter(parts)
 
         async def show() -> None:
             for shard, some in coming:
                 await self._show_portion(shard, some)
 
         # Two at a time: while one is handed out, the store reads the next.
-        ended = await asyncio.gather(*(show() for _ in portions[:2]), return_exceptions=True)
+        ended = await asyncio.gather(*(show() for _ in parts[:2]), return_exceptions=True)
         for error in ended:
             if error is not None:
                 raise error
 
     async def _show_portion(self, shard: int, rooms: Sequence[Room]) -> None:
-        marked = {room: self._dirty.pop(room) for room in rooms if room in self._dirty}
-        self._covered.difference_update(room.board.number for room in marked)
+        marked = self._due.take(rooms)
         try:
             views = await self._views(shard, [(room.board, room.query) for room in rooms])
             sent = 0
@@ -359,7 +304,7 @@ class Hub:
                     sent += await self._advance(room, view)
         except BaseException:
             for room, since in marked.items():
-                self._mark(room, since)
+                self._due.mark(room, since)
             raise
         now = self._clock()
         # The first tick of the common clock that is not too soon: half an interval after a change shown at once.
@@ -369,7 +314,7 @@ class Hub:
             if view is not None:
                 self.learned(room.board.number, view.epoch, view.version)
             if view is None or not self._current(room):
-                self._mark(room)
+                self._due.mark(room)
             self._complete_later(room)
         if marked:
             self._on_sent(sent, now - min(marked.values()))
@@ -381,29 +326,3 @@ class Hub:
             room.labels.update({item: found.get(item, Label(None)) for item in missing})
         room.seen_version, room.incomplete = view.version, view.incomplete
         return room.advance(view)
-
-
-def _fitting(rooms: Iterable[Room], rows: int) -> list[Room]:
-    """As many of these, from the first on, as cost no more."""
-    fitting: list[Room] = []
-    for room in rooms:
-        rows -= room.cost
-        if rows < 0:
-            break
-        fitting.append(room)
-    return fitting
-
-
-def _portions(rooms: Iterable[Room]) -> Iterator[tuple[int, list[Room]]]:
-    """Rooms of one shard each, those of a board together where they fit: one read may do for several of them."""
-    ordered = sorted(rooms, key=lambda room: (room.board.shard, room.board.number))
-    for shard, together in groupby(ordered, key=lambda room: room.board.shard):
-        portion: list[Room] = []
-        rows = 0
-        for room in together:
-            rows += room.cost
-            if portion and rows > PORTION:
-                yield shard, portion
-                portion, rows = [], room.cost
-            portion.append(room)
-        yield shard, portion

@@ -60,13 +60,13 @@ async def test_a_vote_costs_the_same_however_many_views_its_board_has(monkeypatc
         await theatre.join(viewer, top=top)
     await theatre.quiet()
     looked: list[Room] = []
-    current = theatre.hub._current
+    current = theatre.hub._due._current
 
     def noted(room: Room) -> bool:
         looked.append(room)
         return current(room)
 
-    monkeypatch.setattr(theatre.hub, "_current", noted)
+    monkeypatch.setattr(theatre.hub._due, "_current", noted)
     theatre.vote(200)
     await theatre.until(lambda: all(theatre.score(viewer) == 200 for viewer in viewers))
     theatre.reads.clear()

@@ -5,7 +5,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
-from channels.hub import PORTION, Hub
+from channels.due import PORTION
+from channels.hub import Hub
 from channels.ranking import View, rank_rows
 from channels.room import VIEW_ROWS, Subscription
 from channels.wire import Label
