@@ -40,7 +40,7 @@ from storage.catalogue import Catalogue
 from storage.clock import CLOCK_LEEWAY
 from storage.comments import Comments
 from storage.directory import Directory
-from storage.errors import StorageError
+from storage.errors import BeingFilled, StorageError
 from storage.flusher import Flusher
 from storage.history import History
 from storage.ledger import Ledger
@@ -111,6 +111,7 @@ class Services:
             asyncio.get_running_loop().time,
             rate=settings.tick_rate,
             unavailable=StorageError,
+            passing=BeingFilled,
             on_sent=self.metrics.shown,
         )
         self.standings.states = self.hub

@@ -29,6 +29,9 @@ ROWS: Final = 1_000_000
 COMPLETE_AFTER: Final = 5.0
 """Seconds after which a view that was incomplete is read again, though its board may not have changed."""
 
+PATIENCE: Final = 2.0
+"""Seconds that somebody who joins waits for what will pass, such as a store that is being filled."""
+
 _RETRY: Final = 0.25
 
 ReadViews = Callable[[int, Sequence[tuple[Board, Query]]], Awaitable[Sequence[View | None]]]
@@ -41,8 +44,8 @@ log = structlog.get_logger(__name__)
 class Hub:
     """All rooms of one server.
 
-    `views` reads views of one shard's boards as of one moment, `labels` what items are called; what they
-    raise ends a `join`, and is tried again by the tick. `clock` gives seconds and never goes back.
+    `views` reads views of one shard's boards as of one moment, `labels` what items are called; what they raise, if
+    it is not `passing`, ends a `join`, and is tried again by the tick. `clock` gives seconds and never goes back.
     `on_sent` hears of each portion of a tick: frames handed out, and seconds since the oldest change in it was known.
     """
 
@@ -54,6 +57,7 @@ class Hub:
         *,
         rate: float,
         unavailable: type[Exception],
+        passing: type[Exception],
         on_sent: OnSent = lambda frames, seconds: None,
     ) -> None:
         self._views = views
@@ -61,6 +65,7 @@ class Hub:
         self._clock = clock
         self._interval = 1 / rate
         self._unavailable = unavailable
+        self._passing = passing
         self._on_sent = on_sent
         self._rooms: dict[Query, Room] = {}
         self._by_board: dict[int, set[Room]] = {}
@@ -218,12 +223,16 @@ class Hub:
         wait = room.not_before - self._clock()
         if wait > 0 and not room.empty:
             await asyncio.sleep(wait)
-        told = self._wanted.setdefault(room, asyncio.get_running_loop().create_future())
-        self._wake.set()
-        # Others may wait for the same.
-        error = await asyncio.shield(told)
-        if error is not None:
-            raise self._unavailable("boards can't be read now") from error
+        patient_until = self._clock() + PATIENCE
+        while True:
+            told = self._wanted.setdefault(room, asyncio.get_running_loop().create_future())
+            self._wake.set()
+            # Others may wait for the same.
+            error = await asyncio.shield(told)
+            if error is None:
+                return
+            if not isinstance(error, self._passing) or self._clock() >= patient_until:
+                raise self._unavailable("boards can't be read now") from error
 
     def unblocked(self) -> None:
         """Somebody takes frames again: rooms that waited for that are due."""

@@ -182,7 +182,8 @@ async def test_there_are_only_so_many() -> None:
     async def labels(*_: object) -> dict[str, Any]:
         return {}
 
-    hub = Hub(views, labels, asyncio.get_running_loop().time, rate=10, unavailable=OSError)
+    clock = asyncio.get_running_loop().time
+    hub = Hub(views, labels, clock, rate=10, unavailable=OSError, passing=BlockingIOError)
     running = asyncio.create_task(hub.run())
     streams = Streams(hub, 25, 1, lambda: 0.5)
     query = Query(1, "all", TopView(3))

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from channels import hub as hub_module
+from channels.hub import PATIENCE
 from channels.room import VIEW_ROWS, Room
 from tests.channels import theatre as theatre_module
 from tests.channels.theatre import BOARDS, RATE, READ, TICK, TOP, AwayError, Theatre, board, in_virtual_time
@@ -100,6 +101,27 @@ async def test_a_room_that_has_seen_a_version_is_not_read_again_for_it() -> None
         theatre.vote(points)
         await theatre.quiet()
         assert theatre.score(early) == theatre.score(late) == points
+
+
+@in_virtual_time
+async def test_who_joins_waits_for_a_store_that_is_being_filled_but_not_for_ever() -> None:
+    theatre = Theatre()
+    theatre.vote(100)
+    theatre.filling = True
+    early, late = Viewer(), Viewer()
+    joining = asyncio.create_task(theatre.join(early))
+    await asyncio.sleep(PATIENCE / 2)
+    theatre.filling = False
+    await joining
+    assert theatre.score(early) == 100
+    theatre.filling, began = True, theatre.clock()
+    with pytest.raises(AwayError):
+        await theatre.join(late, top=3)
+    assert PATIENCE <= theatre.clock() - began < PATIENCE + 1
+    theatre.filling, theatre.away, began = False, True, theatre.clock()
+    with pytest.raises(AwayError):
+        await theatre.join(late, top=4)
+    assert theatre.clock() - began < 1
 
 
 @in_virtual_time

@@ -31,6 +31,10 @@ def board(number: int = 1, shard: int = 0) -> Board:
     return Board(number, 1, shard, f"board-{number}", "Songs", "song", "updown", -1, 1, False, ("all",))
 
 
+class FillingError(AwayError):
+    """The store will answer soon."""
+
+
 class Theatre:
     """A hub, its store, and the time at which each thing was read or shown."""
 
@@ -39,6 +43,7 @@ class Theatre:
         self.versions: dict[int, int] = {}
         self.epoch = "e"
         self.away = False
+        self.filling = False
         self.complete = True
         self.reads: list[tuple[float, int, int]] = []
         self.labelled: list[str] = []
@@ -50,6 +55,7 @@ class Theatre:
             self.clock,
             rate=RATE,
             unavailable=AwayError,
+            passing=FillingError,
             on_sent=lambda frames, seconds: self.sent.append((self.clock(), frames, seconds)),
         )
         self.hub.listening()
@@ -61,6 +67,8 @@ class Theatre:
         await asyncio.sleep(READ * max(1, sum(query.view.rows for _, query in wanted) / PORTION))
         if self.away:
             raise AwayError("away")
+        if self.filling:
+            raise FillingError("filling")
         return views
 
     def _view(self, number: int, query: Query) -> View | None:
